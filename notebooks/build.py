@@ -38,10 +38,7 @@ def read_french(path: Path) -> tuple[str, dict[str, tuple[str, str]]]:
         raise SystemExit(f"{path.name}: the line <!-- source: NAME --> is missing")
     marks = list(CELL.finditer(text))
     ends = [mark.start() for mark in marks[1:]] + [len(text)]
-    cells = {
-        mark["id"]: (mark["hash"], text[mark.end() : end].strip())
-        for mark, end in zip(marks, ends, strict=True)
-    }
+    cells = {mark["id"]: (mark["hash"], text[mark.end() : end].strip()) for mark, end in zip(marks, ends, strict=True)}
     return source["name"], cells
 
 
@@ -110,9 +107,7 @@ def problems() -> Iterator[str]:
                 yield f"{text_path.name}: cell {cell_id} has no French text"
             elif texts[cell_id][0] != digest(source):
                 yield f"{text_path.name}: cell {cell_id}: the English changed since the translation ({digest(source)})"
-        yield from (
-            f"{text_path.name}: cell {cell_id} is not in the source" for cell_id in texts.keys() - markdown
-        )
+        yield from (f"{text_path.name}: cell {cell_id} is not in the source" for cell_id in texts.keys() - markdown)
         for cell_id, (_, text) in texts.items():
             yield from (f"{text_path.name}: cell {cell_id}: {fault}" for fault in typography(text))
         if not french_path.exists():
@@ -151,9 +146,7 @@ def typography(text: str) -> Iterator[str]:
 
 def main() -> int:
     """Run the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m notebooks.build", description="Build the French lessons."
-    )
+    parser = argparse.ArgumentParser(prog="python -m notebooks.build", description="Build the French lessons.")
     parser.add_argument("--execute", action="store_true", help="run all notebooks and store their outputs")
     parser.add_argument("--check", action="store_true", help="change nothing; say what is out of step")
     arguments = parser.parse_args()

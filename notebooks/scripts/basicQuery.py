@@ -14,7 +14,7 @@ from datetime import datetime
 import numpy as np
 import requests
 
-from clipper_magic import ClipperConnection, container_manager
+from clipper_magic import ClipperConnection, choose_container_manager
 from clipper_magic.deployers import python as python_deployer
 
 HEADERS = {"Content-type": "application/json"}
@@ -45,7 +45,7 @@ def main():
     interrupted = threading.Event()
     signal.signal(signal.SIGINT, lambda *_: interrupted.set())
 
-    clipper_conn = ClipperConnection(container_manager())
+    clipper_conn = ClipperConnection(choose_container_manager())
     clipper_conn.start_clipper()
     try:
         python_deployer.create_endpoint(clipper_conn, "simple-example", "doubles", feature_sum)

@@ -12,7 +12,7 @@ from datetime import datetime
 import numpy as np
 import requests
 
-from clipper_magic import ClipperConnection, container_manager
+from clipper_magic import ClipperConnection, choose_container_manager
 from clipper_magic.deployers import python as python_deployer
 
 HEADERS = {"Content-type": "application/json"}
@@ -34,7 +34,7 @@ def predict(addr, x):
 
 if __name__ == "__main__":
     # Containers where a Docker engine answers, local processes elsewhere; CLIPPER_BACKEND=docker or local decides.
-    clipper_conn = ClipperConnection(container_manager())
+    clipper_conn = ClipperConnection(choose_container_manager())
     clipper_conn.start_clipper()
     try:
         clipper_conn.register_application(

@@ -5,7 +5,7 @@
 Run it when a script ended before it could stop Clipper. It needs no connection, and running it twice is harmless.
 """
 
-from clipper_magic import ClipperConnection, container_manager
+from clipper_magic import ClipperConnection, choose_container_manager
 
 if __name__ == "__main__":
-    ClipperConnection(container_manager()).stop_all()
+    ClipperConnection(choose_container_manager()).stop_all()

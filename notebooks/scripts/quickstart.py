@@ -7,7 +7,7 @@ import sys
 
 import requests
 
-from clipper_magic import ClipperConnection, container_manager
+from clipper_magic import ClipperConnection, choose_container_manager
 from clipper_magic.deployers import python as python_deployer
 
 
@@ -23,7 +23,7 @@ def step(number, text):
 
 def main():
     """Start a cluster, serve a function, ask it for a prediction, stop the cluster."""
-    clipper_conn = ClipperConnection(container_manager())
+    clipper_conn = ClipperConnection(choose_container_manager())
 
     step(1, "Start a Clipper cluster")
     clipper_conn.start_clipper()

@@ -1,0 +1,1 @@
+"""Backends: each starts the same commands in its own way."""

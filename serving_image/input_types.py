@@ -1,0 +1,111 @@
+"""The five input types of Clipper: their names, what JSON they accept, and how one input travels to a replica.
+
+Numbers travel as one packed little-endian vector per input (int32, float32 or float64), bytes as they are, strings
+as text. The packed form is also what the prediction cache is keyed by.
+"""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Annotated, Any, cast
+
+from msgspec import Meta
+
+from serving_image.errors import ServingError
+
+WireInput = bytes | str
+
+INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
+FLOAT32_MAX = 3.4028234663852886e38
+
+# What each type accepts in JSON, for one input. Decoding with these types is the validation: NaN and Infinity are not
+# JSON, a number beyond a double is refused, ``[1, 2]`` is accepted for floats and doubles.
+JSON_TYPES: Mapping[str, Any] = MappingProxyType(
+    {
+        "integers": list[Annotated[int, Meta(ge=INT32_MIN, le=INT32_MAX)]],
+        "floats": list[Annotated[float, Meta(ge=-FLOAT32_MAX, le=FLOAT32_MAX)]],
+        "doubles": list[float],
+        "bytes": bytes,  # base64 in JSON
+        "strings": str,
+    }
+)
+INPUT_TYPES = tuple(JSON_TYPES)
+
+_ALIASES: Mapping[str, str] = MappingProxyType(
+    {
+        alias: name
+        for name, aliases in {
+            "integers": "integers ints integer int i",
+            "floats": "floats float f",
+            "doubles": "doubles double d",
+            "bytes": "bytes byte b",
+            "strings": "strings string str strs s",
+        }.items()
+        for alias in aliases.split()
+    }
+)
+
+# Array type codes of the numeric types; 4, 4 and 8 bytes an element on every platform that CPython supports.
+TYPE_CODES: Mapping[str, str] = MappingProxyType({"integers": "i", "floats": "f", "doubles": "d"})
+
+
+def canonical(name: str) -> str:
+    """Return the stored name of an input type: ``"double"`` and ``"d"`` give ``"doubles"``.
+
+    Raises
+    ------
+    ServingError
+        ``bad-input-type`` if no input type has this name.
+    """
+    try:
+        return _ALIASES[name]
+    except (KeyError, TypeError):
+        known = ", ".join(INPUT_TYPES)
+        raise ServingError("bad-input-type", f"Invalid input type '{name}'. Known: {known}") from None
+
+
+def packer(input_type: str) -> Callable[[Any], WireInput]:
+    """Return the function that turns one decoded JSON input of a canonical type into its wire form."""
+    code = TYPE_CODES.get(input_type)
+    if code is None:
+        return _as_it_is
+    if sys.byteorder == "big":
+        return lambda values: _swapped(array(code, values)).tobytes()
+    return lambda values: array(code, values).tobytes()
+
+
+def unpack(input_type: str, wire: WireInput) -> list[int] | list[float] | bytes | str:
+    """Return one wire input as a Python value: a list of numbers, ``bytes`` or ``str``.
+
+    Raises
+    ------
+    ServingError
+        ``bad-request`` if a numeric vector is no whole number of elements.
+    """
+    code = TYPE_CODES.get(input_type)
+    if code is None:
+        return wire
+    values: array[Any] = array(code)
+    try:
+        values.frombytes(cast(bytes, wire))
+    except (TypeError, ValueError):
+        raise ServingError("bad-request", f"an input of type {input_type} is no packed vector") from None
+    return (_swapped(values) if sys.byteorder == "big" else values).tolist()
+
+
+def pack_all(input_type: str, inputs: Sequence[Any]) -> list[WireInput]:
+    """Return the wire form of several decoded JSON inputs of a canonical type."""
+    pack = packer(input_type)
+    return [pack(value) for value in inputs]
+
+
+def _as_it_is(value: WireInput) -> WireInput:
+    return value
+
+
+def _swapped(values: array[Any]) -> array[Any]:
+    values.byteswap()
+    return values

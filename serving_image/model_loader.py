@@ -82,7 +82,7 @@ def load_model(directory: Path, input_type: str, errors: ErrorLog) -> ModelRunne
     directory : pathlib.Path
         Holds ``model.json``, ``func.pkl``, and optionally ``packages/`` and ``modules/`` to import from.
     input_type : str
-        What the model is registered with; must be what the directory says.
+        Canonical: what the model is registered with; must be what the directory says.
     errors : ErrorLog
         Where the runner records the model's exceptions.
 
@@ -92,9 +92,9 @@ def load_model(directory: Path, input_type: str, errors: ErrorLog) -> ModelRunne
         If it cannot be served.
     """
     description = read_description(directory)
-    if canonical(description.input_type) != canonical(input_type):
+    if canonical(description.input_type) != input_type:
         raise ModelLoadError(
-            f"the model takes {canonical(description.input_type)}, but is registered with {canonical(input_type)}"
+            f"the model takes {canonical(description.input_type)}, but is registered with {input_type}"
         )
     prepare_imports(directory, description)
     try:
@@ -104,7 +104,7 @@ def load_model(directory: Path, input_type: str, errors: ErrorLog) -> ModelRunne
         raise explained("loading the model", exc) from exc
     if not callable(predict):
         raise ModelLoadError(f"the model is not a function but {type(predict).__name__}")
-    runner = ModelRunner(predict, canonical(input_type), errors)
+    runner = ModelRunner(predict, input_type, errors)
     warm_up(runner, description)
     return runner
 

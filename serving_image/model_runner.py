@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any, TypeAlias, cast
 
 import numpy as np
@@ -26,7 +27,7 @@ PredictFunction: TypeAlias = Callable[[Any], Any]
 
 # A model that always fails must not fill the disk: its first, tenth, hundredth … exception at a place is logged.
 LOGGED_COUNTS = frozenset(10**power for power in range(12))
-DTYPES = {"integers": np.dtype("<i4"), "floats": np.dtype("<f4"), "doubles": np.dtype("<f8")}
+DTYPES = MappingProxyType({"integers": np.dtype("<i4"), "floats": np.dtype("<f4"), "doubles": np.dtype("<f8")})
 
 
 class WrongOutputError(Exception):

@@ -1,0 +1,133 @@
+"""The model replica: one process that answers batches for one model version.
+
+A model exception never ends it, whatever its type. It outlives the process that started it; SIGTERM lets the batch
+in flight finish.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+import bottle
+import msgspec
+
+from serving_image import PROTOCOL_VERSION
+from serving_image.address import Address
+from serving_image.error_log import ErrorLog
+from serving_image.errors import ServingError
+from serving_image.handlers import json_errors, read_body
+from serving_image.input_types import canonical
+from serving_image.logs import configure_logging
+from serving_image.model_loader import ModelLoadError, load_model, python_version
+from serving_image.model_runner import ModelRunner
+from serving_image.protocol import (
+    MESSAGEPACK,
+    decode_batch,
+    decode_json_batch,
+    encode_answer,
+    encode_json_answer,
+)
+from serving_image.server import run
+
+BODY_LIMIT_BYTES = 1 << 30  # a batch of many inputs, each of which the query frontend has already limited
+EXIT_LOAD_ERROR = 3
+
+
+class ReplicaHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``GET /health`` answers."""
+
+    status: str = "ok"
+    role: str = "model_replica"
+    name: str
+    version: str
+    input_type: str
+    python: str = python_version()
+    protocol: int = PROTOCOL_VERSION
+
+
+def build_app(health: ReplicaHealth, runner: ModelRunner, errors: ErrorLog) -> bottle.Bottle:
+    """Return the replica's application.
+
+    Parameters
+    ----------
+    health : ReplicaHealth
+        Which model version this is.
+    runner : ModelRunner
+        The loaded model.
+    errors : ErrorLog
+        Where ``runner`` records exceptions.
+    """
+    app = bottle.Bottle()
+    json_errors(app)
+    health_body = msgspec.json.encode(health)
+
+    @app.post("/predict")  # type: ignore[untyped-decorator]
+    def predict() -> bytes:
+        body = read_body(BODY_LIMIT_BYTES)
+        if bottle.request.content_type == MESSAGEPACK:
+            answer = runner.run(decode_batch(body))
+            bottle.response.content_type = MESSAGEPACK
+            return encode_answer(answer.outputs, answer.errors)
+        # Anything else is taken for JSON: curl sends it with the content type of a form.
+        answer = runner.run(decode_json_batch(body, health.input_type))
+        return encode_json_answer(answer.outputs, answer.errors)
+
+    @app.get("/health")  # type: ignore[untyped-decorator]
+    def get_health() -> bytes:
+        return health_body
+
+    @app.get("/errors")  # type: ignore[untyped-decorator]
+    def get_errors() -> bytes:
+        return msgspec.json.encode({"errors": errors.groups()})
+
+    return app
+
+
+def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Return the options of the command line; each falls back to the environment variable that Clipper names."""
+    parser = argparse.ArgumentParser(prog="python -m serving_image.model_replica", description=__doc__)
+    parser.add_argument("--listen", required=True, type=Address.parse, help="unix:/path.sock or host:port")
+    for option, variable in (
+        ("--model-dir", "CLIPPER_MODEL_PATH"),
+        ("--name", "CLIPPER_MODEL_NAME"),
+        ("--version", "CLIPPER_MODEL_VERSION"),
+        ("--input-type", "CLIPPER_INPUT_TYPE"),
+    ):
+        default = os.environ.get(variable)
+        parser.add_argument(option, default=default, required=default is None, help=f"default: ${variable}")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Load a model, then serve it until SIGTERM; return the exit code (3: the model cannot be loaded)."""
+    options = parse_arguments(arguments)
+    configure_logging()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # what a model prints is in the log at once, not at exit
+    errors = ErrorLog()
+    try:
+        input_type = canonical(options.input_type)
+        runner = load_model(Path(options.model_dir), input_type, errors)
+    except (ModelLoadError, ServingError) as exc:
+        if exc.__cause__ is not None:
+            traceback.print_exception(exc.__cause__)
+        # Last of all, because container managers quote the last lines of the log.
+        sys.stderr.write(f"ModelLoadError: {exc}\n")
+        sys.stderr.flush()
+        return EXIT_LOAD_ERROR
+    health = ReplicaHealth(name=options.name, version=options.version, input_type=input_type)
+    run(build_app(health, runner, errors), [options.listen], body_limit_bytes=BODY_LIMIT_BYTES)
+    return 0
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    if code:
+        os._exit(code)  # a thread that the model left behind must not keep a failed replica alive

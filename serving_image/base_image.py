@@ -178,7 +178,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--kind", choices=list(recipes()), default="python", help="default: %(default)s")
     options = parser.parse_args(arguments)
     try:
-        make([options.kind], lambda step: sys.stdout.write(step + "\n"), tag=options.tag)
+        make([options.kind], _say, tag=options.tag)
     except (DebianError, docker.errors.DockerException) as err:
         sys.stderr.write(f"{err}\n")
         return 1

@@ -1,0 +1,197 @@
+"""The management frontend: Clipper's ``/admin`` API over the cluster state.
+
+A mutation answers when it is committed *and* each query frontend serves it, so the next prediction sees it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Protocol, TypeAlias
+
+import bottle
+import msgspec
+from msgspec.structs import asdict
+
+from serving_image import PROTOCOL_VERSION, admin_requests, admin_views
+from serving_image.address import Address
+from serving_image.admin_queries import QUERIES, Query
+from serving_image.admin_requests import decode_request
+from serving_image.cluster_view import ClusterView
+from serving_image.errors import ServingError
+from serving_image.frontend_sync import CONFIRM_TIMEOUT_S, FrontendSync
+from serving_image.handlers import JSON, Deferred, json_errors, read_body
+from serving_image.logs import configure_logging
+from serving_image.server import run
+from serving_image.state import ClusterState
+from serving_image.store import open_store
+
+BODY_LIMIT_BYTES = 16 << 20
+
+Mutation: TypeAlias = Callable[..., str]
+Answer: TypeAlias = bytes | str | Deferred[list[Address]] | bottle.HTTPResponse
+Handler: TypeAlias = Callable[[], Answer]
+
+# What changes the state: the request's fields are the arguments of the verb, which returns Clipper's text.
+MUTATIONS: Mapping[str, tuple[type[msgspec.Struct], Mutation]] = MappingProxyType(
+    {
+        "add_app": (admin_requests.AddApp, ClusterState.add_application),
+        "delete_app": (admin_requests.AppName, ClusterState.delete_application),
+        "add_model_links": (admin_requests.ModelLinks, ClusterState.add_model_links),
+        "delete_model_links": (admin_requests.ModelLinks, ClusterState.delete_model_links),
+        "add_model": (admin_requests.AddModel, ClusterState.add_model),
+        "delete_versioned_model": (admin_requests.VersionName, ClusterState.delete_versioned_model),
+        "set_model_version": (admin_requests.VersionName, ClusterState.set_model_version),
+        "set_replicas": (admin_requests.SetReplicas, ClusterState.set_replicas),
+    }
+)
+
+
+class RevisionSync(Protocol):
+    """Whoever tells the query frontends of a revision (`serving_image.frontend_sync.FrontendSync`)."""
+
+    def push(self, revision: int) -> asyncio.Future[list[Address]]:
+        """Return a future of the frontends that did not confirm ``revision``."""
+        ...
+
+
+class ManagementHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``GET /health`` answers."""
+
+    status: str = "ok"
+    role: str = "management_frontend"
+    cluster: str
+    cluster_id: str
+    revision: int
+    protocol: int = PROTOCOL_VERSION
+
+
+def build_app(
+    state: ClusterState, sync: RevisionSync, cluster: str = "default-cluster", cluster_id: str = ""
+) -> bottle.Bottle:
+    """Return the management frontend's application.
+
+    Parameters
+    ----------
+    state : ClusterState
+        What it reads and changes.
+    sync : RevisionSync
+        How it tells the query frontends.
+    cluster, cluster_id : str
+        Name of the cluster, and what distinguishes it from another of that name.
+    """
+    app = bottle.Bottle()
+    json_errors(app)
+    admin = AdminHandlers(state, sync)
+    for verb, (request_type, mutate) in MUTATIONS.items():
+        post(app, f"/admin/{verb}", admin.mutation(request_type, mutate))
+    for verb, (request_type, query) in QUERIES.items():
+        post(app, f"/admin/{verb}", admin.query(request_type, query))
+
+    def get_status(view: ClusterView, _: admin_requests.Nothing) -> admin_views.Status:
+        return admin_views.status(view, cluster, cluster_id)
+
+    def health() -> bytes:
+        state.refresh()
+        return msgspec.json.encode(ManagementHealth(cluster=cluster, cluster_id=cluster_id, revision=state.revision))
+
+    post(app, "/admin/get_status", admin.query(admin_requests.Nothing, get_status))
+    app.get(["/admin/ping", "/admin/ping/"], callback=lambda: "PONG")
+    app.get("/health", callback=health)
+    return app
+
+
+def post(app: bottle.Bottle, path: str, handler: Handler) -> None:
+    """Route a POST, with and without a trailing slash, to ``handler``; what it refuses is answered as plain text."""
+
+    def call() -> Answer:
+        try:
+            return handler()
+        except ServingError as error:
+            if error.status != 400:
+                raise
+            # Clipper's own errors are bare texts under the content type of JSON, and clients show them as they are.
+            return bottle.HTTPResponse(error.plain(), error.status, {"Content-Type": JSON, **error.headers})
+
+    app.post([path, f"{path}/"], callback=call)
+
+
+class AdminHandlers:
+    """Makes request handlers from what the API does."""
+
+    def __init__(self, state: ClusterState, sync: RevisionSync) -> None:
+        self._state = state
+        self._sync = sync
+
+    def query(self, request_type: type[msgspec.Struct], query: Query) -> Handler:
+        """Return a handler that answers a question about the newest state."""
+
+        def handler() -> Answer:
+            request = decode_request(read_body(BODY_LIMIT_BYTES), request_type)
+            self._state.refresh()
+            answer = query(self._state, request)
+            return answer if isinstance(answer, bytes) else msgspec.json.encode(answer)
+
+        return handler
+
+    def mutation(self, request_type: type[msgspec.Struct], mutate: Mutation) -> Handler:
+        """Return a handler that changes the state, then waits until the query frontends serve the change."""
+
+        def handler() -> Answer:
+            request = decode_request(read_body(BODY_LIMIT_BYTES), request_type)
+            text = mutate(self._state, **asdict(request))
+            revision = self._state.revision
+            return Deferred(self._sync.push(revision), lambda unconfirmed: confirm(text, revision, unconfirmed))
+
+        return handler
+
+
+def confirm(text: str, revision: int, unconfirmed: Sequence[Address]) -> str:
+    """Return ``text`` if every query frontend confirmed ``revision``; raise unconfirmed if not."""
+    if unconfirmed:
+        raise ServingError(
+            "unconfirmed",
+            f"committed as revision {revision}, but query frontend {', '.join(map(str, unconfirmed))} did not "
+            f"confirm within {CONFIRM_TIMEOUT_S:g} s",
+        )
+    return text
+
+
+def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Return the options of the command line."""
+    parser = argparse.ArgumentParser(prog="python -m serving_image.management_frontend", description=__doc__)
+    parser.add_argument("--listen", required=True, type=Address.parse, help="host:port or unix:/path.sock")
+    parser.add_argument("--state", required=True, help="sqlite:/path.db or redis://host:port/db?namespace=NAME")
+    parser.add_argument("--cluster", required=True, help="name of the cluster")
+    parser.add_argument("--cluster-id", default="", help="distinguishes clusters of one name")
+    parser.add_argument(
+        "--frontend", nargs="*", default=[], type=Address.parse, help="control address of each query frontend"
+    )
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Serve the management API until SIGTERM."""
+    options = parse_arguments(arguments)
+    configure_logging(options.cluster)
+    store = open_store(options.state)
+    state = ClusterState(store)
+    sync = FrontendSync(options.frontend)
+
+    async def announce() -> None:
+        # A predecessor may have ended between its commit and its push. Whoever misses this follows the store anyway.
+        await sync.push(state.revision)
+
+    run(
+        build_app(state, sync, options.cluster, options.cluster_id),
+        [options.listen],
+        on_start=announce,
+        body_limit_bytes=BODY_LIMIT_BYTES,
+    )
+    store.close()
+
+
+if __name__ == "__main__":
+    main()

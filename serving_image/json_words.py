@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 
+NOT_AN_OBJECT = "JSON schema invalid"
+
 _OFFSET = re.compile(r" \(byte (\d+)\)")
 
 
@@ -33,7 +35,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
         offset = int(found[1]) if found else len(body)
         raise BadDocument(f"JSON parse error: {_OFFSET.sub('', str(exc))}. (offset {offset})\n") from None
     if not isinstance(document, dict):
-        raise BadDocument("JSON schema invalid")
+        raise BadDocument(NOT_AN_OBJECT)
     return document
 
 

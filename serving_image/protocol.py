@@ -6,7 +6,6 @@ again, to say why in Clipper's words.
 
 from __future__ import annotations
 
-import re
 import types
 from collections.abc import Mapping, Sequence
 from math import isfinite
@@ -17,6 +16,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from serving_image.errors import ServingError
 from serving_image.input_types import JSON_TYPES, TYPE_CODES, WireInput, pack_all, packer
+from serving_image.json_words import NOT_AN_OBJECT, BadDocument, kind, parse_object, type_mismatch
 
 MESSAGEPACK = "application/msgpack"
 
@@ -93,7 +93,7 @@ class PredictDecoder:
             _check_batch(document[key], self._input_type)
         version = document.get("version")
         if not isinstance(version, str | None):
-            raise _bad_json(f"Type mismatch! JSON key version expected type Stringbut found type {_kind(version)}")
+            raise _bad_json(str(type_mismatch("version", "String", version)))
         return self._decode(msgspec.json.encode({k: document[k] for k in (key, "version") if k in document}))
 
 
@@ -115,34 +115,26 @@ def decode_update(body: bytes) -> UpdateRequest:
 
 def _document(body: bytes) -> dict[str, Any]:
     try:
-        document = msgspec.json.decode(body)
-    except msgspec.ValidationError:  # the only one without a type: a number beyond a double
-        raise _bad_json("JSON parse error: Number too big to be stored in double.\n") from None
-    except _NOT_JSON as error:
-        text = str(error)
-        offset = re.search(r" \(byte (\d+)\)", text)
-        where = int(offset[1]) if offset else len(body)
-        reason = "Invalid nesting" if isinstance(error, RecursionError) else text.partition(" (byte")[0]
-        raise _bad_json(f"JSON parse error: {reason}. (offset {where})\n") from None
-    if not isinstance(document, dict):
-        raise ServingError("bad-json", "JSON schema invalid")
-    return document
+        return parse_object(body)
+    except BadDocument as error:
+        if str(error) == NOT_AN_OBJECT:  # Clipper says only this, without its schema
+            raise ServingError("bad-json", NOT_AN_OBJECT) from None
+        raise _bad_json(str(error)) from None
 
 
 def _check_one(key: str, value: Any, input_type: str) -> None:
     wanted = list if input_type in TYPE_CODES else str
     if not isinstance(value, wanted):
-        name = "Array" if wanted is list else "String"
-        raise _bad_json(f"Type mismatch! JSON key {key} expected type {name}but found type {_kind(value)}")
+        raise _bad_json(str(type_mismatch(key, "Array" if wanted is list else "String", value)))
     _check_elements(value, input_type)
 
 
 def _check_batch(batch: Any, input_type: str) -> None:
     if not isinstance(batch, list):
-        raise _bad_json(f"Type mismatch! JSON key input_batch expected type Arraybut found type {_kind(batch)}")
+        raise _bad_json(str(type_mismatch("input_batch", "Array", batch)))
     for value in batch:
         if input_type in TYPE_CODES and not isinstance(value, list):
-            raise _bad_json(f"Array input of type {_kind(value)} is not of type Array")
+            raise _bad_json(f"Array input of type {kind(value)} is not of type Array")
         _check_elements(value, input_type)
 
 
@@ -152,11 +144,11 @@ def _check_elements(value: Any, input_type: str) -> None:
     if name is None:
         wanted = "base64-encoded string" if input_type == "bytes" else "string"
         if not _fits(value, JSON_TYPES[input_type]):
-            raise _bad_json(f"PredictionData of type {_kind(value)} is not of type {wanted}")
+            raise _bad_json(f"PredictionData of type {kind(value)} is not of type {wanted}")
         return
     for element in value:
         if not _fits([element], JSON_TYPES[input_type]):
-            raise _bad_json(f"Array input of type {_kind(element)} is not of type {name}")
+            raise _bad_json(f"Array input of type {kind(element)} is not of type {name}")
 
 
 def _fits(value: Any, wanted: Any) -> bool:
@@ -165,14 +157,6 @@ def _fits(value: Any, wanted: Any) -> bool:
     except msgspec.ValidationError:
         return False
     return True
-
-
-def _kind(value: Any) -> str:
-    """Return the name that Clipper's JSON library gives to the type of `value`."""
-    if isinstance(value, bool):
-        return str(value)
-    names = {dict: "Object", list: "Array", str: "String", int: "Number", float: "Number"}
-    return names.get(type(value), "Null")
 
 
 def _bad_json(why: str) -> ServingError:

@@ -19,7 +19,7 @@ from serving_image.entities import (
     parse_key,
 )
 from serving_image.errors import ServingError
-from serving_image.store import Conflict, Store
+from serving_image.store import Conflict, Store, StoreUnavailable
 
 Changes: TypeAlias = dict[str, bytes | None]
 
@@ -108,7 +108,9 @@ class ClusterView:
             try:
                 revision = self.store.commit(self.revision, changes)
             except Conflict:
-                continue  # each conflict is another process's progress, so this ends
+                if self.store.revision() < self.revision:
+                    raise StoreUnavailable(f"It has lost its revisions up to {self.revision}") from None
+                continue  # a conflict is another process's progress, so this ends
             self.apply(revision, changes)
             return
 

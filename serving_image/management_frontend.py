@@ -26,7 +26,7 @@ from serving_image.handlers import JSON, Deferred, json_errors, read_body
 from serving_image.logs import configure_logging
 from serving_image.server import run
 from serving_image.state import ClusterState
-from serving_image.store import open_store
+from serving_image.store import StoreUnavailable, open_store
 
 BODY_LIMIT_BYTES = 16 << 20
 
@@ -114,6 +114,8 @@ def post(app: bottle.Bottle, path: str, handler: Handler) -> None:
                 raise
             # Clipper's own errors are bare texts under the content type of JSON, and clients show them as they are.
             return bottle.HTTPResponse(error.plain(), error.status, {"Content-Type": JSON, **error.headers})
+        except StoreUnavailable as error:
+            raise ServingError("unavailable", f"The state store is unavailable. {error}") from error
 
     app.post([path, f"{path}/"], callback=call)
 

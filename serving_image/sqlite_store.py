@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from serving_image.store import Conflict
+from serving_image.store import Conflict, StoreUnavailable
 
 # A deleted key keeps its row, with a NULL value, so that a follower learns of the deletion.
 SCHEMA = """
@@ -34,26 +34,37 @@ class SQLiteStore:
 
     def __init__(self, path: Path, busy_timeout_s: float = 10.0) -> None:
         self._lock = threading.Lock()
-        self._connection = sqlite3.connect(path, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False)
-        # With a write-ahead log readers never wait for the writer. NORMAL may lose the last commits in a power
-        # cut, but not in a crash of any process, which is what a cluster has to survive.
-        self._connection.execute("PRAGMA journal_mode = WAL")
-        self._connection.execute("PRAGMA synchronous = NORMAL")
-        with self._transaction():
-            for statement in filter(str.strip, SCHEMA.split(";")):
-                self._connection.execute(statement)
+        with self._available():
+            self._connection = sqlite3.connect(
+                path, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False
+            )
+            # With a write-ahead log readers never wait for the writer. NORMAL may lose the last commits in a power
+            # cut, but not in a crash of any process, which is what a cluster has to survive.
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = NORMAL")
+            self._connection.executescript(SCHEMA)
+
+    @contextmanager
+    def _available(self) -> Iterator[None]:
+        """Let one thread at a time use the connection."""
+        with self._lock:
+            try:
+                yield
+            except sqlite3.OperationalError as exc:
+                raise StoreUnavailable(f"SQLite: {exc}") from exc
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         """Hold the write lock of the file, so that what is read stays true until the commit."""
-        with self._lock:
+        with self._available():
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
+                self._connection.execute("COMMIT")
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                if self._connection.in_transaction:  # some errors have already ended it
+                    self._connection.execute("ROLLBACK")
                 raise
-            self._connection.execute("COMMIT")
 
     def _newest(self) -> int:
         row = self._connection.execute("SELECT MAX(revision) FROM entry").fetchone()
@@ -61,15 +72,16 @@ class SQLiteStore:
 
     def revision(self) -> int:
         """Return the number of the newest commit; 0 for an empty store."""
-        with self._lock:
+        with self._available():
             return self._newest()
 
     def changes_since(self, revision: int) -> tuple[int, dict[str, bytes | None]]:
         """Return the newest revision, and what changed after ``revision``."""
-        with self._lock:
+        with self._available():
             rows = self._connection.execute(
                 "SELECT key, value, revision FROM entry WHERE revision > ?", (revision,)
             ).fetchall()
+        # From the same read as the values: a commit may have happened since.
         newest = max((row[2] for row in rows), default=revision)
         return newest, {key: value for key, value, _ in rows}
 

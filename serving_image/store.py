@@ -16,8 +16,15 @@ class Conflict(Exception):
     """The store has moved past the revision that a commit was based on: read the changes, then try again."""
 
 
+class StoreUnavailable(Exception):
+    """The store does not answer, or cannot write; a later try may succeed."""
+
+
 class Store(Protocol):
-    """A versioned key-value store. Every method may be called from any thread."""
+    """A versioned key-value store.
+
+    Every method may be called from any thread, and raises `StoreUnavailable` if the store does not answer.
+    """
 
     def revision(self) -> int:
         """Return the number of the newest commit; 0 for an empty store."""

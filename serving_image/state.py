@@ -286,7 +286,9 @@ def put(*entities: Entity) -> Changes:
 
 def check_name(what: str, name: str, forbidden: str = ",:") -> None:
     """Raise bad-name if ``name`` is empty or holds one of the ``forbidden`` characters."""
-    if not name or any(character in name for character in forbidden):
+    if not name:
+        raise ServingError("bad-name", f"Invalid {what} supplied: it is empty")
+    if any(character in name for character in forbidden):
         listed = ", ".join(f"'{character}'" for character in forbidden)
         raise ServingError("bad-name", f"Invalid {what} supplied: {name}. Contains one of: {listed}")
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from serving_image.entities import Application, Replica, make_key, parse_key
 from serving_image.errors import ServingError
 from serving_image.sqlite_store import SQLiteStore
@@ -80,9 +81,9 @@ def test_an_input_type_is_stored_under_its_canonical_name(state: ClusterState) -
 
 
 def test_the_newest_version_is_current_and_a_registered_one_can_be_made_current(served: ClusterState) -> None:
-    assert ("2", ("1", "2")) == (served.models["sum"].current_version, served.models["sum"].version_history)
+    assert (served.models["sum"].current_version, served.models["sum"].version_history) == ("2", ("1", "2"))
     served.set_model_version("sum", "1")
-    assert ("1", ("1", "2")) == (served.models["sum"].current_version, served.models["sum"].version_history)
+    assert (served.models["sum"].current_version, served.models["sum"].version_history) == ("1", ("1", "2"))
 
 
 def test_a_model_is_added_with_its_replicas_in_one_commit(state: ClusterState, store: RecordingStore) -> None:
@@ -93,11 +94,11 @@ def test_a_model_is_added_with_its_replicas_in_one_commit(state: ClusterState, s
 
 def test_a_dry_run_checks_and_changes_nothing(served: ClusterState) -> None:
     before = served.revision
-    assert "Checked model with name 'new' and input type 'doubles'" == add_model(served, "new", dry_run=True)
+    assert add_model(served, "new", dry_run=True) == "Checked model with name 'new' and input type 'doubles'"
     assert (before, False) == (served.revision, "new" in served.models)
     with pytest.raises(ServingError) as refused:
         add_model(served, version="1", dry_run=True)
-    assert "model-exists" == refused.value.code
+    assert refused.value.code == "model-exists"
 
 
 def test_a_registration_again_is_another_deployment(served: ClusterState) -> None:
@@ -111,21 +112,21 @@ def test_deleting_the_current_version_makes_the_latest_remaining_one_current(ser
     add_model(served, version="3")
     served.set_model_version("sum", "1")
     served.delete_versioned_model("sum", "1")
-    assert ("3", ("2", "3")) == (served.models["sum"].current_version, served.models["sum"].version_history)
-    assert ("sum",) == served.applications["hello"].linked_models
+    assert (served.models["sum"].current_version, served.models["sum"].version_history) == ("3", ("2", "3"))
+    assert served.applications["hello"].linked_models == ("sum",)
 
 
 def test_deleting_another_version_keeps_the_current_one(served: ClusterState) -> None:
     served.delete_versioned_model("sum", "1")
-    assert ("2", ("2",)) == (served.models["sum"].current_version, served.models["sum"].version_history)
+    assert (served.models["sum"].current_version, served.models["sum"].version_history) == ("2", ("2",))
 
 
 def test_deleting_the_last_version_deletes_the_model_its_replicas_and_its_links(served: ClusterState) -> None:
     served.delete_versioned_model("sum", "2")
     served.delete_versioned_model("sum", "1")
-    assert ({}, {}, {}) == (served.models, served.versions, served.replicas)
-    assert () == served.applications["hello"].linked_models
-    assert [] == served.linked_applications("sum")
+    assert (served.models, served.versions, served.replicas) == ({}, {}, {})
+    assert served.applications["hello"].linked_models == ()
+    assert served.linked_applications("sum") == []
 
 
 def test_links_are_removed_when_only_versions_of_another_type_remain(state: ClusterState) -> None:
@@ -134,21 +135,21 @@ def test_links_are_removed_when_only_versions_of_another_type_remain(state: Clus
     add_app(state)
     state.add_model_links("hello", ["sum"])
     state.delete_versioned_model("sum", "numbers")
-    assert ("texts", ()) == (state.models["sum"].current_version, state.applications["hello"].linked_models)
+    assert (state.models["sum"].current_version, state.applications["hello"].linked_models) == ("texts", ())
 
 
 def test_an_application_registered_again_has_no_link(served: ClusterState) -> None:
     served.delete_application("hello")
-    assert [] == served.linked_applications("sum")
+    assert served.linked_applications("sum") == []
     add_app(served)
-    assert () == served.applications["hello"].linked_models
+    assert served.applications["hello"].linked_models == ()
 
 
 def test_unlinking_lets_another_model_be_linked(served: ClusterState) -> None:
     add_model(served, "max")
     served.delete_model_links("hello", ["sum"])
     served.add_model_links("hello", ["max"])
-    assert (("max",), []) == (served.applications["hello"].linked_models, served.linked_applications("sum"))
+    assert (served.applications["hello"].linked_models, served.linked_applications("sum")) == (("max",), [])
 
 
 Act = Callable[[ClusterState], object]
@@ -337,7 +338,7 @@ def test_rolling_back_to_a_version_of_another_type_is_refused_while_linked(state
     state.add_model_links("hello", ["sum"])
     with pytest.raises(ServingError) as refused:
         state.set_model_version("sum", "1")
-    assert ("type-mismatch", ALREADY_LINKED) == (refused.value.code, refused.value.cause)
+    assert (refused.value.code, refused.value.cause) == ("type-mismatch", ALREADY_LINKED)
 
 
 def test_two_processes_see_each_others_changes(store: RecordingStore) -> None:
@@ -364,7 +365,7 @@ def test_a_verb_starts_again_when_another_process_commits_first(store: Recording
     store.commit = commit  # type: ignore[method-assign]
     with pytest.raises(ServingError) as refused:
         add_app(state)
-    assert "app-exists" == refused.value.code
+    assert refused.value.code == "app-exists"
 
 
 def test_a_store_that_lost_its_revisions_is_unavailable(tmp_path: Path, state: ClusterState) -> None:
@@ -384,7 +385,7 @@ def test_changes_that_arrive_late_are_ignored(store: RecordingStore) -> None:
     writer.delete_application("hello")
     reader.refresh()
     assert set() == reader.apply(*late)
-    assert ({}, 2) == (reader.applications, reader.revision)
+    assert (reader.applications, reader.revision) == ({}, 2)
 
 
 def test_a_restarted_process_reads_the_same_state(served: ClusterState) -> None:
@@ -397,7 +398,7 @@ def test_a_restarted_process_reads_the_same_state(served: ClusterState) -> None:
 def test_a_registration_writes_one_key_however_many_there_are(state: ClusterState, store: RecordingStore) -> None:
     for number in range(50):
         add_app(state, f"app-{number}")
-    assert [1] * 50 == store.sizes
+    assert store.sizes == [1] * 50
     assert Application("app-7", "doubles", "-1.0", 100_000) == state.applications["app-7"]
 
 

@@ -24,6 +24,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+
 from serving_image.sqlite_store import SQLiteStore
 from serving_image.store import Conflict, Store, StoreUnavailable, open_store
 
@@ -105,9 +106,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: len(self.history) > 1)
     @rule(changes=CHANGES, which=st.integers(0, 1), data=st.data())
-    def commit_on_an_old_revision(
-        self, changes: dict[str, bytes | None], which: int, data: st.DataObject
-    ) -> None:
+    def commit_on_an_old_revision(self, changes: dict[str, bytes | None], which: int, data: st.DataObject) -> None:
         base = data.draw(st.integers(0, len(self.history) - 2))
         with pytest.raises(Conflict):
             self.stores[which].commit(base, changes)
@@ -167,7 +166,7 @@ def test_no_commit_is_lost_when_several_processes_write(new_url: NewUrl) -> None
         thread.start()
     for thread in threads:
         thread.join()
-    assert [] == failures
+    assert failures == []
     store = open_store(url)
     assert (writers * increments, {"count": b"100"}) == store.changes_since(0)
     store.close()
@@ -181,7 +180,7 @@ def test_a_store_may_be_read_from_another_thread(new_url: NewUrl) -> None:
     thread.start()
     thread.join()
     store.close()
-    assert [(1, {"key": b"value"})] == seen
+    assert seen == [(1, {"key": b"value"})]
 
 
 def test_sqlite_says_that_it_is_unavailable_when_another_process_keeps_the_lock(tmp_path: Path) -> None:
@@ -192,7 +191,7 @@ def test_sqlite_says_that_it_is_unavailable_when_another_process_keeps_the_lock(
     with pytest.raises(StoreUnavailable, match="locked"):
         store.commit(0, {"key": b"value"})
     other.execute("ROLLBACK")
-    assert 1 == store.commit(0, {"key": b"value"})
+    assert store.commit(0, {"key": b"value"}) == 1
     other.close()
     store.close()
 

@@ -20,6 +20,7 @@ import bottle
 import msgspec
 
 from serving_image.errors import ServingError
+from serving_image.metrics import PROMETHEUS, Registry, wants_prometheus
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +78,18 @@ def json_errors(app: bottle.Bottle) -> None:
     """Give `app` JSON error pages (``{"error", "cause"}``) and let its handlers return a Deferred under WSGI."""
     app.default_error_handler = _error_page
     app.install(_wsgi_plugin)
+
+
+def serve_metrics(app: bottle.Bottle, registry: Registry) -> None:
+    """Give `app` ``GET /metrics``: Clipper's JSON, or Prometheus text if the client asks for it."""
+
+    def metrics() -> bytes:
+        if wants_prometheus(bottle.request.get_header("Accept", "")):
+            bottle.response.content_type = PROMETHEUS
+            return registry.prometheus()
+        return registry.json()
+
+    app.get("/metrics", callback=metrics)
 
 
 def http_response(error: BaseException) -> bottle.HTTPResponse:

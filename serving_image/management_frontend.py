@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Protocol, TypeAlias
@@ -22,8 +23,9 @@ from serving_image.admin_requests import decode_request
 from serving_image.cluster_view import ClusterView
 from serving_image.errors import ServingError
 from serving_image.frontend_sync import CONFIRM_TIMEOUT_S, FrontendSync
-from serving_image.handlers import JSON, Deferred, json_errors, read_body
+from serving_image.handlers import JSON, Deferred, json_errors, read_body, serve_metrics
 from serving_image.logs import configure_logging
+from serving_image.metrics import Registry
 from serving_image.server import run
 from serving_image.state import ClusterState
 from serving_image.store import StoreUnavailable, open_store
@@ -69,7 +71,11 @@ class ManagementHealth(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def build_app(
-    state: ClusterState, sync: RevisionSync, cluster: str = "default-cluster", cluster_id: str = ""
+    state: ClusterState,
+    sync: RevisionSync,
+    registry: Registry,
+    cluster: str = "default-cluster",
+    cluster_id: str = "",
 ) -> bottle.Bottle:
     """Return the management frontend's application.
 
@@ -79,16 +85,19 @@ def build_app(
         What it reads and changes.
     sync : RevisionSync
         How it tells the query frontends.
+    registry : Registry
+        Where it counts its requests, and those that it refused.
     cluster, cluster_id : str
         Name of the cluster, and what distinguishes it from another of that name.
     """
     app = bottle.Bottle()
     json_errors(app)
-    admin = AdminHandlers(state, sync)
+    serve_metrics(app, registry)
+    admin = AdminHandlers(state, sync, registry)
     for verb, (request_type, mutate) in MUTATIONS.items():
-        post(app, f"/admin/{verb}", admin.mutation(request_type, mutate))
+        route(app, verb, admin.mutation(request_type, mutate))
     for verb, (request_type, query) in QUERIES.items():
-        post(app, f"/admin/{verb}", admin.query(request_type, query))
+        route(app, verb, admin.query(request_type, query))
 
     def get_status(view: ClusterView, _: admin_requests.Nothing) -> admin_views.Status:
         return admin_views.status(view, cluster, cluster_id)
@@ -97,55 +106,59 @@ def build_app(
         state.refresh()
         return msgspec.json.encode(ManagementHealth(cluster=cluster, cluster_id=cluster_id, revision=state.revision))
 
-    post(app, "/admin/get_status", admin.query(admin_requests.Nothing, get_status))
+    route(app, "get_status", admin.query(admin_requests.Nothing, get_status))
     app.get(["/admin/ping", "/admin/ping/"], callback=lambda: "PONG")
     app.get("/health", callback=health)
     return app
 
 
-def post(app: bottle.Bottle, path: str, handler: Handler) -> None:
-    """Route a POST, with and without a trailing slash, to ``handler``; what it refuses is answered as plain text."""
-
-    def call() -> Answer:
-        try:
-            return handler()
-        except ServingError as error:
-            if error.status != 400:
-                raise
-            # Clipper's own errors are bare texts under the content type of JSON, and clients show them as they are.
-            return bottle.HTTPResponse(error.plain(), error.status, {"Content-Type": JSON, **error.headers})
-        except StoreUnavailable as error:
-            raise ServingError("unavailable", f"The state store is unavailable. {error}") from error
-
-    app.post([path, f"{path}/"], callback=call)
+def route(app: bottle.Bottle, verb: str, handler: Handler) -> None:
+    """Route the POST of a verb to its handler, with and without a trailing slash."""
+    app.post([f"/admin/{verb}", f"/admin/{verb}/"], callback=handler)
 
 
 class AdminHandlers:
     """Makes request handlers from what the API does."""
 
-    def __init__(self, state: ClusterState, sync: RevisionSync) -> None:
+    def __init__(self, state: ClusterState, sync: RevisionSync, registry: Registry) -> None:
         self._state = state
         self._sync = sync
+        self._requests = registry.counter("management:requests")
+        self._refused = registry.counter("management:refused_requests")
 
     def query(self, request_type: type[msgspec.Struct], query: Query) -> Handler:
         """Return a handler that answers a question about the newest state."""
 
-        def handler() -> Answer:
-            request = decode_request(read_body(BODY_LIMIT_BYTES), request_type)
+        def answer(request: msgspec.Struct) -> Answer:
             self._state.refresh()
-            answer = query(self._state, request)
-            return answer if isinstance(answer, bytes) else msgspec.json.encode(answer)
+            found = query(self._state, request)
+            return found if isinstance(found, bytes) else msgspec.json.encode(found)
 
-        return handler
+        return self._handler(request_type, answer)
 
     def mutation(self, request_type: type[msgspec.Struct], mutate: Mutation) -> Handler:
         """Return a handler that changes the state, then waits until the query frontends serve the change."""
 
-        def handler() -> Answer:
-            request = decode_request(read_body(BODY_LIMIT_BYTES), request_type)
+        def answer(request: msgspec.Struct) -> Answer:
             text = mutate(self._state, **asdict(request))
             revision = self._state.revision
             return Deferred(self._sync.push(revision), lambda unconfirmed: confirm(text, revision, unconfirmed))
+
+        return self._handler(request_type, answer)
+
+    def _handler(self, request_type: type[msgspec.Struct], answer: Callable[[msgspec.Struct], Answer]) -> Handler:
+        def handler() -> Answer:
+            self._requests.count += 1
+            try:
+                return answer(decode_request(read_body(BODY_LIMIT_BYTES), request_type))
+            except StoreUnavailable as error:
+                raise ServingError("unavailable", f"The state store is unavailable. {error}") from error
+            except ServingError as error:
+                self._refused.count += 1
+                if error.status != 400:
+                    raise
+                # Clipper's errors are bare texts under the content type of JSON; clients show them as they are.
+                return bottle.HTTPResponse(error.plain(), error.status, {"Content-Type": JSON, **error.headers})
 
         return handler
 
@@ -187,7 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         await sync.push(state.revision)
 
     run(
-        build_app(state, sync, options.cluster, options.cluster_id),
+        build_app(state, sync, Registry(time.monotonic), options.cluster, options.cluster_id),
         [options.listen],
         on_start=announce,
         body_limit_bytes=BODY_LIMIT_BYTES,

@@ -10,8 +10,10 @@ import argparse
 import io
 import os
 import sys
+import time
 import traceback
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import bottle
@@ -21,9 +23,10 @@ from serving_image import PROTOCOL_VERSION
 from serving_image.address import Address
 from serving_image.error_log import ErrorLog
 from serving_image.errors import ServingError
-from serving_image.handlers import json_errors, read_body
+from serving_image.handlers import json_errors, read_body, serve_metrics
 from serving_image.input_types import canonical
 from serving_image.logs import configure_logging
+from serving_image.metrics import Registry
 from serving_image.model_loader import ModelLoadError, load_model, python_version
 from serving_image.model_runner import ModelRunner
 from serving_image.protocol import (
@@ -51,7 +54,30 @@ class ReplicaHealth(msgspec.Struct, frozen=True, kw_only=True):
     protocol: int = PROTOCOL_VERSION
 
 
-def build_app(health: ReplicaHealth, runner: ModelRunner, errors: ErrorLog) -> bottle.Bottle:
+class ReplicaMetrics:
+    """What a replica measures of each batch, under the names of Clipper's model containers.
+
+    Parameters
+    ----------
+    registry : Registry
+        Where ``GET /metrics`` reads it.
+    """
+
+    def __init__(self, registry: Registry) -> None:
+        self.registry = registry
+        self._batches = registry.counter("mc:pred")
+        self._stages = [registry.histogram(f"mc:{stage}", "ms") for stage in ("recv_time", "parse_time", "handle_time")]
+        self._end_to_end = registry.histogram("mc:end_to_end_latency", "ms")
+
+    def record(self, *moments_s: float) -> None:
+        """Record a batch, given when it began, was received, was parsed and was answered (seconds, monotonic)."""
+        self._batches.count += 1
+        for stage, (start_s, end_s) in zip(self._stages, pairwise(moments_s), strict=True):
+            stage.record(1e3 * (end_s - start_s))
+        self._end_to_end.record(1e3 * (moments_s[-1] - moments_s[0]))
+
+
+def build_app(health: ReplicaHealth, runner: ModelRunner, errors: ErrorLog, metrics: ReplicaMetrics) -> bottle.Bottle:
     """Return the replica's application.
 
     Parameters
@@ -62,21 +88,28 @@ def build_app(health: ReplicaHealth, runner: ModelRunner, errors: ErrorLog) -> b
         The loaded model.
     errors : ErrorLog
         Where ``runner`` records exceptions.
+    metrics : ReplicaMetrics
     """
     app = bottle.Bottle()
     json_errors(app)
+    serve_metrics(app, metrics.registry)
     health_body = msgspec.json.encode(health)
 
     @app.post("/predict")  # type: ignore[untyped-decorator]
     def predict() -> bytes:
+        begun_s = time.perf_counter()
         body = read_body(BODY_LIMIT_BYTES)
-        if bottle.request.content_type == MESSAGEPACK:
-            answer = runner.run(decode_batch(body))
-            bottle.response.content_type = MESSAGEPACK
-            return encode_answer(answer.outputs, answer.errors)
+        received_s = time.perf_counter()
         # Anything else is taken for JSON: curl sends it with the content type of a form.
-        answer = runner.run(decode_json_batch(body, health.input_type))
-        return encode_json_answer(answer.outputs, answer.errors)
+        packed = bottle.request.content_type == MESSAGEPACK
+        inputs = decode_batch(body) if packed else decode_json_batch(body, health.input_type)
+        parsed_s = time.perf_counter()
+        answer = runner.run(inputs)
+        metrics.record(begun_s, received_s, parsed_s, time.perf_counter())
+        if not packed:
+            return encode_json_answer(answer.outputs, answer.errors)
+        bottle.response.content_type = MESSAGEPACK
+        return encode_answer(answer.outputs, answer.errors)
 
     @app.get("/health")  # type: ignore[untyped-decorator]
     def get_health() -> bytes:
@@ -122,7 +155,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.flush()
         return EXIT_LOAD_ERROR
     health = ReplicaHealth(name=options.name, version=options.version, input_type=input_type)
-    run(build_app(health, runner, errors), [options.listen], body_limit_bytes=BODY_LIMIT_BYTES)
+    metrics = ReplicaMetrics(Registry(time.monotonic))
+    run(build_app(health, runner, errors, metrics), [options.listen], body_limit_bytes=BODY_LIMIT_BYTES)
     return 0
 
 

@@ -31,7 +31,7 @@ from typing import Self
 from clipper_magic.messages import catalogue
 
 
-class ClipperException(Exception):  # noqa: N818  (Clipper's name)
+class ClipperException(Exception):
     """Something that clipper_magic could not do.
 
     Parameters

@@ -1,0 +1,371 @@
+"""Clusters on this machine, without Docker: the same serving modules, as processes under a supervisor."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from uuid import uuid4
+
+from clipper_magic.container_manager import (
+    ClusterOptions,
+    ContainerManager,
+    ModelSpec,
+    Replica,
+    ReplicaState,
+    ReplicaStatus,
+    Role,
+    StopReport,
+)
+from clipper_magic.exceptions import (
+    ClusterExistsError,
+    ClusterStartError,
+    NoClusterError,
+    ProtocolMismatchError,
+    ReplicaStartError,
+    UnconnectedException,
+)
+from clipper_magic.log import get_cluster_logger
+from clipper_magic.managers.cluster_directory import ClusterDirectory, ClusterRecord, Member, write_atomically
+from clipper_magic.managers.health import is_listening, read_health
+from clipper_magic.managers.local_images import LocalImages
+from clipper_magic.managers.ports import find_free_port
+from clipper_magic.managers.processes import ProcessGroup, members_of
+from clipper_magic.managers.waiting import wait_for
+from serving_image import PROTOCOL_VERSION
+
+HOST = "127.0.0.1"
+FRONTEND_TIMEOUT_S = 30.0
+ERROR_LOG_LINES = 20
+
+
+class LocalContainerManager(ContainerManager):
+    """Runs a cluster as processes of this machine.
+
+    The processes outlive the kernel; ``connect()`` from another interpreter finds them by the cluster's name.
+
+    Parameters
+    ----------
+    cluster_name : str
+        Letters, digits, ``-``, ``_`` and ``.``.
+    clipper_query_port, clipper_management_port : int
+        Wishes: if taken, the next free port is used, and a log line says so.
+    ready_timeout_s : float
+        How long a replica may take to load its model.
+    """
+
+    def __init__(
+        self,
+        cluster_name: str = "default-cluster",
+        clipper_query_port: int = 1337,
+        clipper_management_port: int = 1338,
+        ready_timeout_s: float = 300.0,
+    ) -> None:
+        self.cluster_name = cluster_name
+        self.ready_timeout_s = ready_timeout_s
+        self.logger = get_cluster_logger(cluster_name)
+        self._wishes = (clipper_query_port, clipper_management_port)
+        self._record: ClusterRecord | None = None
+        self._use(ClusterDirectory.locate(cluster_name))
+
+    def _use(self, directory: ClusterDirectory) -> None:
+        self._directory = directory
+        self._processes = ProcessGroup(directory)
+        self._images = LocalImages(directory.images, self.cluster_name)
+
+    # --- the cluster ---
+
+    def start_clipper(self, options: ClusterOptions) -> None:
+        """Start the frontends under a supervisor; see ``ContainerManager.start_clipper``."""
+        self._use(ClusterDirectory.locate(self.cluster_name))
+        with self._directory.lock():
+            if self._runs():
+                raise ClusterExistsError.of("cluster-exists", cluster=self.cluster_name)
+            self._clean()
+            try:
+                self._launch(options)
+            except BaseException:
+                self._clean()
+                raise
+
+    def _launch(self, options: ClusterOptions) -> None:
+        query_port, management_port = self._choose_ports()
+        record = ClusterRecord(self.cluster_name, uuid4().hex, query_port, management_port, PROTOCOL_VERSION)
+        self._directory.create()
+        write_atomically(self._directory.record_path, record)
+        for member in self._frontends(record, options):
+            self._directory.claim(member)
+        self._processes.launch()
+        self._await_frontends(record)
+        self._record = record
+
+    def _choose_ports(self) -> tuple[int, int]:
+        """Return the query port and the management port, each the wish or the next free one."""
+        chosen: list[int] = []
+        for wish in self._wishes:
+            port = find_free_port(wish, taken=chosen)
+            chosen.append(port)
+            if port != wish:
+                self.logger.info("Port %d is taken, using port %d instead", wish, port)
+        return chosen[0], chosen[1]
+
+    def _frontends(self, record: ClusterRecord, options: ClusterOptions) -> list[Member]:
+        common = ["--state", self._directory.state_url, "--cluster", record.cluster]
+        common += ["--cluster-id", record.cluster_id]
+        members = []
+        for index in range(options.num_frontend_replicas):
+            name = f"query-{index}"
+            control = self._directory.new_socket(name)
+            listen = ["--listen", f"{HOST}:{record.query_port}", "--control", control]
+            listen += ["--cache-size", str(options.cache_size_bytes)]
+            if options.num_frontend_replicas > 1:
+                listen.append("--reuse-port")
+            members.append(self._member(name, Role.QUERY_FRONTEND, control, [*listen, *common]))
+        address = f"{HOST}:{record.management_port}"
+        frontends = [argument for member in members for argument in ("--frontend", member.address)]
+        arguments = ["--listen", address, *common, *frontends]
+        return [*members, self._member("management", Role.MANAGEMENT_FRONTEND, address, arguments)]
+
+    def _member(self, name: str, role: Role, address: str, arguments: Sequence[str]) -> Member:
+        return Member(
+            name=name,
+            role=role,
+            argv=(sys.executable, "-P", "-m", f"serving_image.{role}", *arguments),
+            working_dir=str(self._directory.path),
+            address=address,
+        )
+
+    def _await_frontends(self, record: ClusterRecord) -> None:
+        """Return when every frontend answers with our cluster id; one that ends meanwhile is an error."""
+        deadline_s = time.monotonic() + FRONTEND_TIMEOUT_S
+        for member in self._members(Role.QUERY_FRONTEND, Role.MANAGEMENT_FRONTEND):
+            ready = wait_for(
+                lambda m=member: self._answers(m, record) or self._directory.last_exit(m.name),  # type: ignore[misc]
+                deadline_s - time.monotonic(),
+            )
+            if ready is not True:
+                reason = f"it ended with exit code {ready.exit_code}" if ready else "no answer in time"
+                log = self._processes.tail(member.name, ERROR_LOG_LINES) or self._processes.tail(
+                    "supervisor", ERROR_LOG_LINES
+                )
+                fields = {"role": str(member.role), "cluster": self.cluster_name, "reason": reason, "log": log}
+                raise ClusterStartError.of("cluster-start-failed", **fields)
+
+    @staticmethod
+    def _answers(member: Member, record: ClusterRecord) -> bool:
+        health = read_health(member.address)
+        return health is not None and health.get("cluster_id") == record.cluster_id
+
+    def _runs(self) -> bool:
+        """Return whether the cluster lives: asked, never believed from a file."""
+        record = self._directory.read_record()
+        if record is None:
+            return False
+        return self._processes.supervised or any(
+            self._answers(member, record) for member in self._members(Role.QUERY_FRONTEND, Role.MANAGEMENT_FRONTEND)
+        )
+
+    def _clean(self) -> None:
+        """Remove what a crash, or a start that failed, left."""
+        if self._directory.path.exists():
+            self._processes.kill()
+            self._directory.remove()
+
+    def connect(self) -> None:
+        """Find the cluster; give it a new supervisor if it has lost its own."""
+        self._use(ClusterDirectory.locate(self.cluster_name))
+        record = self._directory.read_record()
+        if record is None or not self._runs():
+            raise NoClusterError.of("no-cluster", cluster=self.cluster_name)
+        if record.protocol != PROTOCOL_VERSION:
+            raise ProtocolMismatchError.of(
+                "protocol-mismatch", cluster=self.cluster_name, theirs=record.protocol, ours=PROTOCOL_VERSION
+            )
+        self._record = record
+        self._ensure_supervised()
+        self._await_frontends_again(record)
+
+    def _ensure_supervised(self) -> None:
+        """Replace a supervisor that died: its processes serve on, but nothing would restart or stop them."""
+        if self._processes.supervised:
+            return
+        with self._directory.lock():
+            if self._processes.supervised:
+                return  # another kernel was quicker
+            self.logger.warning("The process supervisor has died: restarting the cluster's processes under a new one")
+            self._processes.kill()
+            self._processes.launch()
+            self._await_frontends_again(self._connected())
+
+    def _await_frontends_again(self, record: ClusterRecord) -> None:
+        """Wait for frontends that may be restarting; how they ended before does not matter."""
+        for member in self._members(Role.QUERY_FRONTEND, Role.MANAGEMENT_FRONTEND):
+            if not wait_for(lambda m=member: self._answers(m, record), FRONTEND_TIMEOUT_S):  # type: ignore[misc]
+                self._await_frontends(record)
+
+    def stop_all(self, graceful: bool = True) -> StopReport:
+        """Stop every process of the cluster and delete its directory; see ``ContainerManager.stop_all``."""
+        self._use(ClusterDirectory.locate(self.cluster_name))
+        with self._directory.lock():
+            stopped, killed = self._processes.stop(graceful)
+            self._directory.remove()
+        self._record = None
+        return StopReport(stopped=tuple(stopped), killed=tuple(killed))
+
+    # --- images and replicas ---
+
+    def build_image(
+        self,
+        name: str,
+        version: str,
+        model_data_path: str,
+        base_image: str,
+        container_registry: str | None = None,
+        pkgs_to_install: Sequence[str] | None = None,
+    ) -> str:
+        """Copy the model directory into the cluster; the base image is this kernel's Python."""
+        self._connected()
+        self.logger.info("Building model image with model data from %s", model_data_path)
+        if pkgs_to_install:
+            self.logger.info("Installing packages for the model: %s", " ".join(pkgs_to_install))
+        self._images.build(name, version, model_data_path, pkgs_to_install or [])
+        tag = self._images.tag(name, version, container_registry)
+        self.logger.info("Successfully built %s", tag)
+        return tag
+
+    def add_replicas(self, model: ModelSpec, count: int) -> list[Replica]:
+        """Start replicas and wait until each is ready; see ``ContainerManager.add_replicas``."""
+        self._connected()
+        self._ensure_supervised()
+        model_dir = self._images.find(model.image)
+        added = [self._claim_replica(model, model_dir) for _ in range(count)]
+        try:
+            self._processes.follow()
+            self._await_replicas(added)
+        except BaseException:
+            self._drop(added)
+            raise
+        return [_replica(member) for member in added]
+
+    def _claim_replica(self, model: ModelSpec, model_dir: Path) -> Member:
+        """List a new replica, under the next free id."""
+        replica_id = max((m.replica_id for m in members_of(self._directory, model.name, model.version)), default=-1)
+        while True:
+            replica_id += 1
+            name = f"{model.name}_{model.version}-{replica_id}"
+            address = self._directory.new_socket(name)
+            arguments = ["--listen", address, "--model-dir", str(model_dir), "--name", model.name]
+            arguments += ["--version", model.version, "--input-type", model.input_type]
+            member = Member(
+                name=name,
+                role=Role.MODEL_REPLICA,
+                argv=(sys.executable, "-P", "-m", "serving_image.model_replica", *arguments),
+                working_dir=_current_directory(),
+                address=address,
+                model_name=model.name,
+                model_version=model.version,
+                replica_id=replica_id,
+            )
+            if self._directory.claim(member):
+                return member
+
+    def _await_replicas(self, added: Sequence[Member]) -> None:
+        deadline_s = time.monotonic() + self.ready_timeout_s
+        for member in added:
+            ended = wait_for(
+                lambda m=member: self._directory.last_exit(m.name) or read_health(m.address),  # type: ignore[misc]
+                deadline_s - time.monotonic(),
+            )
+            if isinstance(ended, dict):
+                continue
+            fields = {"replica_id": member.replica_id, "model": member.model_name, "version": member.model_version}
+            fields["log"] = self._processes.tail(member.name, ERROR_LOG_LINES)
+            if ended:
+                raise ReplicaStartError.of("replica-died", exit_code=ended.exit_code, **fields)
+            raise ReplicaStartError.of("replica-timeout", timeout_s=self.ready_timeout_s, **fields)
+
+    def remove_replicas(self, replicas: Sequence[Replica]) -> None:
+        """Stop replicas, all at once; return when they have ended."""
+        self._connected()
+        self._ensure_supervised()
+        addresses = {replica.address for replica in replicas}
+        self._drop([member for member in self._directory.members().values() if member.address in addresses])
+
+    def _drop(self, members: Sequence[Member]) -> None:
+        self._directory.drop([member.name for member in members])
+        self._processes.follow()
+        for member in members:
+            self._directory.exit_path(member.name).unlink(missing_ok=True)
+            Path(member.address.removeprefix("unix:")).unlink(missing_ok=True)
+
+    def list_replicas(self) -> list[ReplicaStatus]:
+        """Return the replicas with what they are seen to do."""
+        self._connected()
+        return [ReplicaStatus(_replica(m), self._state(m)) for m in self._members(Role.MODEL_REPLICA)]
+
+    def _state(self, member: Member) -> ReplicaState:
+        # A replica listens only once its model is loaded, and a busy one still takes connections.
+        if is_listening(member.address):
+            return ReplicaState.READY
+        return ReplicaState.DEAD if self._directory.last_exit(member.name) else ReplicaState.STARTING
+
+    # --- logs ---
+
+    def get_logs(self, logging_dir: str) -> list[str]:
+        """Copy the logs, one file a process."""
+        self._connected()
+        target = Path(logging_dir)
+        target.mkdir(parents=True, exist_ok=True)
+        sources = sorted(self._directory.logs.glob("*.log"))
+        return [shutil.copy(source, target / source.name) for source in sources]
+
+    def tail_log(self, source: Replica | Role, lines: int = 100) -> str:
+        """Return the last log lines; those of a role's processes one after the other."""
+        self._connected()
+        if isinstance(source, Role):
+            names = [member.name for member in self._members(source)]
+        else:
+            names = [f"{source.model_name}_{source.model_version}-{source.replica_id}"]
+        return "\n".join(filter(None, (self._processes.tail(name, lines) for name in names)))
+
+    def remove_image(self, image: str) -> None:
+        """Delete the builds of an image that no replica runs from."""
+        members = self._members(Role.MODEL_REPLICA)
+        self._images.remove(image, {Path(member.argv[member.argv.index("--model-dir") + 1]) for member in members})
+
+    # --- addresses ---
+
+    def get_admin_addr(self) -> str:
+        """Return ``host:port`` of the management frontend."""
+        return f"{HOST}:{self._connected().management_port}"
+
+    def get_query_addr(self) -> str:
+        """Return ``host:port`` of the query frontends."""
+        return f"{HOST}:{self._connected().query_port}"
+
+    def get_metric_addr(self) -> str:
+        """Return ``host:port`` whose ``/metrics`` has the metrics: the query frontend itself."""
+        return self.get_query_addr()
+
+    def _connected(self) -> ClusterRecord:
+        if self._record is None:
+            raise UnconnectedException
+        return self._record
+
+    def _members(self, *roles: Role) -> list[Member]:
+        return [member for member in self._directory.members().values() if member.role in roles]
+
+
+def _replica(member: Member) -> Replica:
+    return Replica(member.model_name, member.model_version, member.replica_id, member.address)
+
+
+def _current_directory() -> str:
+    """Return the kernel's working directory: a model function finds the files that it found in the notebook."""
+    try:
+        return os.getcwd()  # noqa: PTH109  (Path.cwd() is no shorter and hides the OSError)
+    except OSError:
+        return "/"

@@ -1,0 +1,1 @@
+"""The verbs of ``ClipperConnection``, by what they are about."""

@@ -93,25 +93,26 @@ class AdminClient:
             raise self._not_clipper(str(err)) from err
 
     def _post(self, verb: str, payload: Mapping[str, Any]) -> requests.Response:
-        answer = wait_for(lambda: self._attempt(verb, payload), RESTART_TIMEOUT_S, RETRY_EVERY_S)
-        if answer is None:
+        answers = wait_for(lambda: self._attempt(verb, payload), RESTART_TIMEOUT_S, RETRY_EVERY_S)
+        if not answers:
             raise self._unreachable("connection refused")
+        answer = answers[0]
         if answer.status_code != requests.codes.ok:
             error = refusal(answer, payload)
             self.logger.error("%s", error.msg)
             raise error
         return answer
 
-    def _attempt(self, verb: str, payload: Mapping[str, Any]) -> requests.Response | None:
-        """Return the answer, or None if nobody listens."""
+    def _attempt(self, verb: str, payload: Mapping[str, Any]) -> list[requests.Response]:
+        """Return the one answer, or nothing if nobody listens."""
         url = f"http://{self.address}/admin/{verb}"
         try:
             with requests.Session() as session:
                 session.trust_env = False  # a proxy of the environment must not get what is for this machine
-                return session.post(url, json=payload, timeout=ANSWER_TIMEOUT_S)
+                return [session.post(url, json=payload, timeout=ANSWER_TIMEOUT_S)]
         except requests.ConnectionError as err:
             if _refused(err):
-                return None
+                return []
             raise self._unreachable(str(err)) from err
         except requests.RequestException as err:
             raise self._unreachable(str(err)) from err

@@ -174,6 +174,10 @@ class ClusterDirectory:
             draft.unlink()
         return True
 
+    def lists(self, name: str) -> bool:
+        """Return whether a member of this name must run."""
+        return (self.members_path / f"{name}.json").exists()
+
     def drop(self, names: Sequence[str]) -> None:
         """Take members off the list; unknown ones are no error."""
         for name in names:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import time
@@ -15,7 +14,6 @@ from clipper_magic.container_manager import (
     ContainerManager,
     ModelSpec,
     Replica,
-    ReplicaState,
     ReplicaStatus,
     Role,
     StopReport,
@@ -25,15 +23,15 @@ from clipper_magic.exceptions import (
     ClusterStartError,
     NoClusterError,
     ProtocolMismatchError,
-    ReplicaStartError,
     UnconnectedException,
 )
 from clipper_magic.log import get_cluster_logger
 from clipper_magic.managers.cluster_directory import ClusterDirectory, ClusterRecord, Member, write_atomically
-from clipper_magic.managers.health import is_listening, read_health
+from clipper_magic.managers.health import read_health
 from clipper_magic.managers.local_images import LocalImages
+from clipper_magic.managers.local_replicas import LocalReplicas, replica_name
 from clipper_magic.managers.ports import find_free_port
-from clipper_magic.managers.processes import ProcessGroup, members_of
+from clipper_magic.managers.processes import ProcessGroup
 from clipper_magic.managers.waiting import wait_for
 from serving_image import PROTOCOL_VERSION
 
@@ -75,6 +73,7 @@ class LocalContainerManager(ContainerManager):
         self._directory = directory
         self._processes = ProcessGroup(directory)
         self._images = LocalImages(directory.images, self.cluster_name)
+        self._replicas = LocalReplicas(directory, self._processes)
 
     # --- the cluster ---
 
@@ -125,8 +124,8 @@ class LocalContainerManager(ContainerManager):
                 listen.append("--reuse-port")
             members.append(self._member(name, Role.QUERY_FRONTEND, control, [*listen, *common]))
         address = f"{HOST}:{record.management_port}"
-        frontends = [argument for member in members for argument in ("--frontend", member.address)]
-        arguments = ["--listen", address, *common, *frontends]
+        frontends = [member.address for member in members]
+        arguments = ["--listen", address, *common, "--frontend", *frontends]
         return [*members, self._member("management", Role.MANAGEMENT_FRONTEND, address, arguments)]
 
     def _member(self, name: str, role: Role, address: str, arguments: Sequence[str]) -> Member:
@@ -240,77 +239,18 @@ class LocalContainerManager(ContainerManager):
         """Start replicas and wait until each is ready; see ``ContainerManager.add_replicas``."""
         self._connected()
         self._ensure_supervised()
-        model_dir = self._images.find(model.image)
-        added = [self._claim_replica(model, model_dir) for _ in range(count)]
-        try:
-            self._processes.follow()
-            self._await_replicas(added)
-        except BaseException:
-            self._drop(added)
-            raise
-        return [_replica(member) for member in added]
-
-    def _claim_replica(self, model: ModelSpec, model_dir: Path) -> Member:
-        """List a new replica, under the next free id."""
-        replica_id = max((m.replica_id for m in members_of(self._directory, model.name, model.version)), default=-1)
-        while True:
-            replica_id += 1
-            name = f"{model.name}_{model.version}-{replica_id}"
-            address = self._directory.new_socket(name)
-            arguments = ["--listen", address, "--model-dir", str(model_dir), "--name", model.name]
-            arguments += ["--version", model.version, "--input-type", model.input_type]
-            member = Member(
-                name=name,
-                role=Role.MODEL_REPLICA,
-                argv=(sys.executable, "-P", "-m", "serving_image.model_replica", *arguments),
-                working_dir=_current_directory(),
-                address=address,
-                model_name=model.name,
-                model_version=model.version,
-                replica_id=replica_id,
-            )
-            if self._directory.claim(member):
-                return member
-
-    def _await_replicas(self, added: Sequence[Member]) -> None:
-        deadline_s = time.monotonic() + self.ready_timeout_s
-        for member in added:
-            ended = wait_for(
-                lambda m=member: self._directory.last_exit(m.name) or read_health(m.address),  # type: ignore[misc]
-                deadline_s - time.monotonic(),
-            )
-            if isinstance(ended, dict):
-                continue
-            fields = {"replica_id": member.replica_id, "model": member.model_name, "version": member.model_version}
-            fields["log"] = self._processes.tail(member.name, ERROR_LOG_LINES)
-            if ended:
-                raise ReplicaStartError.of("replica-died", exit_code=ended.exit_code, **fields)
-            raise ReplicaStartError.of("replica-timeout", timeout_s=self.ready_timeout_s, **fields)
+        return self._replicas.add(model, self._images.find(model.image), count, self.ready_timeout_s)
 
     def remove_replicas(self, replicas: Sequence[Replica]) -> None:
         """Stop replicas, all at once; return when they have ended."""
         self._connected()
         self._ensure_supervised()
-        addresses = {replica.address for replica in replicas}
-        self._drop([member for member in self._directory.members().values() if member.address in addresses])
-
-    def _drop(self, members: Sequence[Member]) -> None:
-        self._directory.drop([member.name for member in members])
-        self._processes.follow()
-        for member in members:
-            self._directory.exit_path(member.name).unlink(missing_ok=True)
-            Path(member.address.removeprefix("unix:")).unlink(missing_ok=True)
+        self._replicas.remove(replicas)
 
     def list_replicas(self) -> list[ReplicaStatus]:
         """Return the replicas with what they are seen to do."""
         self._connected()
-        return [ReplicaStatus(_replica(m), self._state(m)) for m in self._members(Role.MODEL_REPLICA)]
-
-    def _state(self, member: Member) -> ReplicaState:
-        # A replica listens only once its model is loaded, and a busy one still takes connections.
-        if is_listening(member.address):
-            return ReplicaState.READY
-        return ReplicaState.DEAD if self._directory.last_exit(member.name) else ReplicaState.STARTING
+        return self._replicas.statuses()
 
     # --- logs ---
 
@@ -320,7 +260,7 @@ class LocalContainerManager(ContainerManager):
         target = Path(logging_dir)
         target.mkdir(parents=True, exist_ok=True)
         sources = sorted(self._directory.logs.glob("*.log"))
-        return [shutil.copy(source, target / source.name) for source in sources]
+        return [str(shutil.copy(source, target / source.name)) for source in sources]
 
     def tail_log(self, source: Replica | Role, lines: int = 100) -> str:
         """Return the last log lines; those of a role's processes one after the other."""
@@ -328,13 +268,12 @@ class LocalContainerManager(ContainerManager):
         if isinstance(source, Role):
             names = [member.name for member in self._members(source)]
         else:
-            names = [f"{source.model_name}_{source.model_version}-{source.replica_id}"]
+            names = [replica_name(source.model_name, source.model_version, source.replica_id)]
         return "\n".join(filter(None, (self._processes.tail(name, lines) for name in names)))
 
     def remove_image(self, image: str) -> None:
         """Delete the builds of an image that no replica runs from."""
-        members = self._members(Role.MODEL_REPLICA)
-        self._images.remove(image, {Path(member.argv[member.argv.index("--model-dir") + 1]) for member in members})
+        self._images.remove(image, in_use=self._replicas.model_dirs())
 
     # --- addresses ---
 
@@ -357,15 +296,3 @@ class LocalContainerManager(ContainerManager):
 
     def _members(self, *roles: Role) -> list[Member]:
         return [member for member in self._directory.members().values() if member.role in roles]
-
-
-def _replica(member: Member) -> Replica:
-    return Replica(member.model_name, member.model_version, member.replica_id, member.address)
-
-
-def _current_directory() -> str:
-    """Return the kernel's working directory: a model function finds the files that it found in the notebook."""
-    try:
-        return os.getcwd()  # noqa: PTH109  (Path.cwd() is no shorter and hides the OSError)
-    except OSError:
-        return "/"

@@ -17,7 +17,7 @@ import zmq
 
 import serving_image
 from clipper_magic.exceptions import BackendError
-from clipper_magic.managers.cluster_directory import ClusterDirectory, Member
+from clipper_magic.managers.cluster_directory import ClusterDirectory
 from clipper_magic.managers.health import is_listening
 from clipper_magic.managers.waiting import wait_for
 
@@ -153,7 +153,7 @@ class ProcessGroup:
             channel.setsockopt(zmq.LINGER, 0)
             channel.connect(f"ipc://{self.directory.control_socket}")
             channel.send(json.dumps(request).encode())
-            if not channel.poll(timeout_s * 1000):
+            if not channel.poll(int(timeout_s * 1000)):
                 return "it does not answer"
             answer = json.loads(channel.recv())
         if answer.get("status") == "ok":
@@ -205,9 +205,3 @@ def tail_of(path: Path, lines: int) -> str:
     except FileNotFoundError:
         return ""
     return "\n".join(text.splitlines()[-lines:])
-
-
-def members_of(directory: ClusterDirectory, model_name: str, model_version: str) -> list[Member]:
-    """Return the replicas of a model version that must run."""
-    wanted = (model_name, model_version)
-    return [m for m in directory.members().values() if (m.model_name, m.model_version) == wanted]

@@ -103,7 +103,6 @@ def build_app(
         return admin_views.status(view, cluster, cluster_id)
 
     def health() -> bytes:
-        state.refresh()
         return msgspec.json.encode(ManagementHealth(cluster=cluster, cluster_id=cluster_id, revision=state.revision))
 
     route(app, "get_status", admin.query(admin_requests.Nothing, get_status))

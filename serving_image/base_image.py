@@ -15,6 +15,7 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -87,11 +88,15 @@ def recipes() -> Mapping[str, Recipe]:
     }
 
 
-def make(kinds: Iterable[str], on_step: Callable[[str], None], *, tag: str = "") -> list[str]:
+def make(
+    engine: docker.DockerClient, kinds: Iterable[str], on_step: Callable[[str], None], *, tag: str = ""
+) -> list[str]:
     """Build images and give them to the engine.
 
     Parameters
     ----------
+    engine : docker.DockerClient
+        Gets the images.
     kinds : iterable of str
         Keys of `recipes`.
     on_step : callable
@@ -120,7 +125,7 @@ def make(kinds: Iterable[str], on_step: Callable[[str], None], *, tag: str = "")
             workdir = Path(scratch, kind)
             tree = _file_system(archive, recipe, workdir)
             write_tar(tree, workdir / "root.tar", recipe.owners)
-            _import(workdir / "root.tar", name, (*recipe.settings, f"LABEL ai.clipper.kind={kind}"))
+            _import(engine, workdir / "root.tar", name, (*recipe.settings, f"LABEL ai.clipper.kind={kind}"))
             tags.append(name)
     return tags
 
@@ -155,15 +160,11 @@ def _add_users(tree: Path, recipe: Recipe) -> None:
     tree.joinpath("etc", "group").write_text(_ROOT_GROUP + (f"{user}:x:{uid}:\n" if user else ""))
 
 
-def _import(archive: Path, name: str, changes: Iterable[str]) -> None:
+def _import(engine: docker.DockerClient, archive: Path, name: str, changes: Iterable[str]) -> None:
     repository, _, version = name.partition(":")
-    engine = docker.from_env()
-    try:
-        engine.api.import_image_from_file(
-            str(archive), repository=repository, tag=version or "latest", changes=list(changes)
-        )
-    finally:
-        engine.close()
+    engine.api.import_image_from_file(
+        str(archive), repository=repository, tag=version or "latest", changes=list(changes)
+    )
 
 
 def _say(step: str) -> None:
@@ -178,7 +179,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--kind", choices=list(recipes()), default="python", help="default: %(default)s")
     options = parser.parse_args(arguments)
     try:
-        make([options.kind], _say, tag=options.tag)
+        with closing(docker.from_env()) as engine:
+            make(engine, [options.kind], _say, tag=options.tag)
     except (DebianError, docker.errors.DockerException) as err:
         sys.stderr.write(f"{err}\n")
         return 1

@@ -1,0 +1,228 @@
+"""Which images a cluster runs: found here, pulled, or made from Debian packages, in this order."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import docker
+from docker.errors import APIError, ImageNotFound
+
+from clipper_magic import image, wheels
+from clipper_magic.exceptions import BackendError, ImageBuildError
+from clipper_magic.image import BuildError, OnLine
+from clipper_magic.managers.docker_engine import architecture
+from serving_image import base_image as debian
+from serving_image.debian_root import DebianError
+
+DEFAULT_BASE = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where an image comes from unless the user names another.
+
+    Parameters
+    ----------
+    purpose : str
+        What it is for, in an error.
+    option : str
+        The constructor argument that names another image.
+    official : str
+        The image that a registry has.
+    kind : str
+        Key of `serving_image.base_image.recipes`: what is made from Debian packages instead.
+    """
+
+    purpose: str
+    option: str
+    official: str
+    kind: str
+
+
+PYTHON = Source("the replicas", "base_image", f"python:{wheels.PYTHON_VERSION}-slim", "python")
+REDIS = Source("Redis", "redis_image", "redis:7-alpine", "redis")
+PROMETHEUS = Source("Prometheus", "prometheus_image", "prom/prometheus:v2.53.5", "prometheus")
+
+
+class DockerImages:
+    """Images of one cluster.
+
+    Parameters
+    ----------
+    client : docker.DockerClient
+        The engine.
+    cluster_name : str
+        Begins the names of model images.
+    base_image : str
+        What the serving image is built on; empty for the usual one.
+    labels : mapping of str to str
+        Labels of model images.
+    on_line : callable
+        Gets what is being done, line by line.
+    """
+
+    def __init__(
+        self,
+        client: docker.DockerClient,
+        cluster_name: str,
+        base_image: str,
+        labels: Mapping[str, str],
+        on_line: OnLine,
+    ) -> None:
+        self._client = client
+        # Image names have a narrower alphabet than cluster names.
+        self._prefix = re.sub(r"[^a-z0-9]+", "-", cluster_name.lower()).strip("-")
+        self._base_image = base_image
+        self._labels = labels
+        self._on_line = on_line
+
+    def ensure(self, source: Source, wish: str = "") -> str:
+        """Return the name of a local image for ``source``.
+
+        Parameters
+        ----------
+        source : Source
+            What is needed.
+        wish : str
+            An image that the user names; pulled if it is not here.
+
+        Raises
+        ------
+        BackendError
+            If there is none to be had.
+        """
+        homemade = debian.recipes()[source.kind].tag
+        for name in [wish] if wish else [source.official, homemade]:
+            if image.image_id(self._client, name):
+                return name
+        reason = self._pull(wish or source.official)
+        if not reason:
+            return wish or source.official
+        if not wish:
+            self._on_line(f"{source.official} cannot be pulled ({reason}): building one from Debian packages")
+            try:
+                debian.make(self._client, [source.kind], self._on_line)
+            except DebianError as err:
+                reason = f"{source.official} cannot be pulled ({reason}), and {err}"
+            else:
+                return homemade
+        else:
+            reason = f"{wish} is not here and cannot be pulled ({reason})"
+        raise BackendError.of("no-image", purpose=source.purpose, reason=reason, option=source.option, kind=source.kind)
+
+    def _pull(self, name: str) -> str:
+        """Pull an image; return why not, in the last words of the engine's message, or an empty text."""
+        self._on_line(f"Pulling {name}")
+        try:
+            self._client.images.pull(name if ":" in name.rpartition("/")[2] else f"{name}:latest")
+        except (APIError, ImageNotFound) as err:
+            return (err.explanation or str(err)).rsplit(": ", 1)[-1].rstrip(".")
+        return ""
+
+    def serving(self, base: str = "") -> str:
+        """Return the serving image on ``base``, or on the cluster's base image; built unless it exists.
+
+        Raises
+        ------
+        ImageBuildError
+            With the failing step, or if the base has another Python than this kernel.
+        """
+        name = self.ensure(PYTHON, base or self._base_image)
+        if image.image_labels(self._client, name).get(image.KIND_LABEL) not in ("serving", "packages"):
+            self._check_python(name)
+            try:
+                return image.build_serving_image(self._client, name, architecture(self._client), self._on_line)
+            except BuildError as err:
+                raise ImageBuildError.of("serving-image-failed", step=err.step, log=err.log) from err
+        self._check_python(name)
+        return name
+
+    def _check_python(self, name: str) -> None:
+        theirs = image.python_of(self._client, name)
+        if theirs != wheels.PYTHON_VERSION:
+            raise ImageBuildError.of(
+                "python-mismatch", image=name, theirs=theirs or "(none)", ours=wheels.PYTHON_VERSION
+            )
+
+    def model(
+        self,
+        name: str,
+        version: str,
+        model_data_path: Path,
+        base: str,
+        registry: str | None,
+        packages: Sequence[str],
+    ) -> str:
+        """Build the image of a model version, and push it if there is a registry.
+
+        Parameters
+        ----------
+        name, version : str
+            Of the model.
+        model_data_path : Path
+            Directory that a deployer made.
+        base : str
+            Image to build on; "default" for the cluster's serving image.
+        registry : str or None
+            Where to push to.
+        packages : sequence of str
+            Requirements beside those that the directory's ``model.json`` names.
+
+        Raises
+        ------
+        ImageBuildError
+            With the failing step.
+        """
+        if not (model_data_path / "model.json").is_file():
+            raise ImageBuildError.of("bad-model-data", path=model_data_path, reason="it has no model.json")
+        tag = self.tag(name, version, registry)
+        serving = self.serving("" if base == DEFAULT_BASE else base)
+        own = json.loads((model_data_path / "model.json").read_text(encoding="utf-8")).get("packages", [])
+        # What the user asks for takes precedence over what was found.
+        asked = {wheels.canonical_name(requirement) for requirement in packages}
+        needed = [*packages, *(line for line in own if wheels.canonical_name(line) not in asked)]
+        try:
+            on = image.add_packages(self._client, serving, needed, architecture(self._client), self._on_line)
+            image.build_model_image(self._client, on, model_data_path, tag, self._labels, self._on_line)
+        except BuildError as err:
+            raise ImageBuildError.of(
+                "image-build-failed", model=name, version=version, step=err.step, log=err.log
+            ) from err
+        if registry:
+            self._push(tag)
+        return tag
+
+    def tag(self, name: str, version: str, registry: str | None) -> str:
+        """Return ``[<registry>/]<cluster>-<name>:<version>``."""
+        return f"{registry.rstrip('/') + '/' if registry else ''}{self._prefix}-{name}:{version}"
+
+    def _push(self, tag: str) -> None:
+        self._on_line(f"Pushing model Docker image to {tag}")
+        try:
+            image.push(self._client, tag)
+        except (BuildError, APIError) as err:
+            reason = err.log if isinstance(err, BuildError) else str(err.explanation or err)
+            raise ImageBuildError.of("image-push-failed", image=tag, reason=reason.rstrip(".")) from err
+
+    def require(self, name: str) -> None:
+        """Make sure that an image is here, pulling it if a registry is in its name.
+
+        Raises
+        ------
+        ImageBuildError
+            If there is none.
+        """
+        if image.image_id(self._client, name) is None and self._pull(name):
+            raise ImageBuildError.of("image-not-found", image=name)
+
+    def remove(self, name: str) -> None:
+        """Delete an image of this cluster that nothing runs; an unknown one or a foreign one is no error."""
+        try:
+            if self._labels.items() <= image.image_labels(self._client, name).items():
+                self._client.images.remove(name)
+        except APIError:  # not here, or still in use
+            return

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any, TypeAlias, cast
@@ -27,7 +27,9 @@ PredictFunction: TypeAlias = Callable[[Any], Any]
 
 # A model that always fails must not fill the disk: its first, tenth, hundredth … exception at a place is logged.
 LOGGED_COUNTS = frozenset(10**power for power in range(12))
-DTYPES = MappingProxyType({"integers": np.dtype("<i4"), "floats": np.dtype("<f4"), "doubles": np.dtype("<f8")})
+DTYPES: Mapping[str, np.dtype[Any]] = MappingProxyType(
+    {"integers": np.dtype("<i4"), "floats": np.dtype("<f4"), "doubles": np.dtype("<f8")}
+)
 
 
 class WrongOutputError(Exception):
@@ -69,13 +71,12 @@ class ModelRunner:
         batch = to_batch(inputs, self._input_type)
         try:
             return BatchAnswer(list(self._call(batch, len(inputs))))
-        except WrongOutputError as exc:
-            error = self._record(exc, inputs)
-            return BatchAnswer([None] * len(inputs), dict.fromkeys(range(len(inputs)), error))
         # Even SystemExit and KeyboardInterrupt are the model's: a function that calls exit() must not end the replica.
         except BaseException as exc:
-            if len(inputs) == 1:
-                return BatchAnswer([None], {0: self._record(exc, inputs)})
+            if len(inputs) == 1 or isinstance(exc, WrongOutputError):
+                error = self._record(exc, inputs)
+                return BatchAnswer([None] * len(inputs), dict.fromkeys(range(len(inputs)), error))
+            exc.__traceback__ = None
         singles = [self.run([value]) for value in inputs]
         return BatchAnswer(
             [single.outputs[0] for single in singles],
@@ -106,6 +107,8 @@ class ModelRunner:
         group = self._errors.add(exc, shown if len(shown) > 1 else shown[0], time.time())
         if group.count in LOGGED_COUNTS:
             log.error("model exception, seen %d times:\n%s", group.count, group.traceback.rstrip())
+        # Free the frames, and with them the inputs. A model that raises one object again would also add to them.
+        exc.__traceback__ = None
         return group.type, group.message
 
 

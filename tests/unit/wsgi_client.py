@@ -23,13 +23,19 @@ class Response(NamedTuple):
 
 
 def call(
-    app: bottle.Bottle, method: str, path: str, body: bytes = b"", content_type: str = "application/json"
+    app: bottle.Bottle,
+    method: str,
+    path: str,
+    body: bytes = b"",
+    content_type: str = "application/json",
+    accept: str = "*/*",
 ) -> Response:
     """Send one request to ``app``."""
     environ: dict[str, Any] = {
         "REQUEST_METHOD": method,
         "PATH_INFO": path,
         "CONTENT_TYPE": content_type,
+        "HTTP_ACCEPT": accept,
         "CONTENT_LENGTH": str(len(body)),
         "wsgi.input": io.BytesIO(body),
     }

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from clipper_magic.connection import CLIPPER_TEMP_DIR, DEFAULT_LABEL, ClipperConnection
     from clipper_magic.container_manager import DEFAULT_PREDICTION_CACHE_SIZE_BYTES, ContainerManager
     from clipper_magic.exceptions import ClipperException, NoClusterError, UnconnectedException
+    from clipper_magic.managers.choice import choose_container_manager
     from clipper_magic.managers.docker import DockerContainerManager
     from clipper_magic.managers.local import LocalContainerManager
 
@@ -37,6 +38,7 @@ __all__ = [
     "UnconnectedException",
     "__registry__",
     "__version__",
+    "choose_container_manager",
     "deployers",
 ]
 
@@ -52,6 +54,7 @@ _HOMES = {
     "UnconnectedException": "clipper_magic.exceptions",
     "DockerContainerManager": "clipper_magic.managers.docker",
     "LocalContainerManager": "clipper_magic.managers.local",
+    "choose_container_manager": "clipper_magic.managers.choice",
 }
 
 

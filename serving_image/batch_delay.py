@@ -145,3 +145,15 @@ class BatchDelay:
             if rate > best_rate:
                 best_rate, best = rate, (wait_s, float(round(size)))
         return best
+
+
+def fair_share(queued: int, free: int, service: ServiceTime) -> int:
+    """Return how many of `queued` queries one of `free` idle replicas should take.
+
+    Where the cost is per query, idle replicas share the queue. Where a batch costs the same whatever its size, the
+    first one takes all: a half batch would only keep a second replica from the queries that come next.
+    """
+    if free == 1 or queued == 1:
+        return queued
+    share = -(-queued // free)
+    return share if service.expected_s(share) < 0.75 * service.expected_s(queued) else queued

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import httptools
 import msgspec
 
 from serving_image import PROTOCOL_VERSION
 from serving_image.address import Address
+from serving_image.entities import ModelVersion
 from serving_image.protocol import MESSAGEPACK
 
 log = logging.getLogger(__name__)
@@ -75,8 +76,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Remember the transport."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
 
     def data_received(self, data: bytes) -> None:
         """Parse what came; nonsense ends the connection."""
@@ -119,14 +119,14 @@ class ReplicaClient:
     ----------
     address : Address
         Where the replica listens. A killed replica comes back there, so it is tried again for ever, with back-off.
-    model_name, model_version : str
+    version : ModelVersion
         What must be served there: an address may have been given to another replica meanwhile.
     owner : ReplicaOwner
     """
 
-    def __init__(self, address: Address, model_name: str, model_version: str, owner: ReplicaOwner) -> None:
+    def __init__(self, address: Address, version: ModelVersion, owner: ReplicaOwner) -> None:
         self.address = address
-        self._expected = (model_name, model_version)
+        self._expected = (version.model_name, version.model_version)
         self._owner = owner
         self._connection: _Connection | None = None
         self._task = asyncio.ensure_future(self._keep_connected())
@@ -149,10 +149,12 @@ class ReplicaClient:
             try:
                 connection = await self._connect()
             except (OSError, ValueError, TimeoutError) as error:
-                # Once per reason: a replica that is away for long would fill the log.
-                if isinstance(error, ValueError) and str(error) != complaint:
-                    complaint = str(error)
-                    log.error("replica at %s is not used: %s", self.address, complaint)
+                reason = str(error) or "it does not answer /health"
+                # Not while it starts, and once per reason: one that is away for long would fill the log.
+                is_long = retry_s == LAST_RETRY_S or isinstance(error, ValueError)
+                if is_long and reason != complaint:
+                    complaint = reason
+                    log.warning("replica at %s is not used: %s", self.address, complaint)
                 await asyncio.sleep(retry_s)
                 retry_s = min(2 * retry_s, LAST_RETRY_S)
                 continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import io
 import logging
 import signal
@@ -274,7 +275,7 @@ def _listening_socket(address: Address, reuse_port: bool) -> socket.socket:
                 probe = socket.socket(family, socket.SOCK_STREAM)
                 with probe:
                     probe.connect(address.path)
-                raise OSError(f"{address} is in use: another server answers there")
+                raise OSError(errno.EADDRINUSE, "Another server answers there")
             Path(address.path).unlink(missing_ok=True)
             listener.bind(address.path)
         else:
@@ -284,7 +285,7 @@ def _listening_socket(address: Address, reuse_port: bool) -> socket.socket:
             listener.bind((address.host, address.port))
         listener.listen(BACKLOG)
         listener.setblocking(False)
-    except OSError:
+    except OSError as error:
         listener.close()
-        raise
+        raise OSError(error.errno, error.strerror or str(error), str(address)) from None
     return listener

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import shutil
 import socket
 import sqlite3
@@ -14,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from conftest import require
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -29,15 +29,10 @@ from serving_image.sqlite_store import SQLiteStore
 from serving_image.store import Conflict, Store, StoreUnavailable, open_store
 
 NewUrl = Callable[[], str]
+FreePort = Callable[[], int]
 
 KEYS = st.sampled_from(["app/a", "app/b", "model/m", "version/m/1", "version/m/%2F"])
 CHANGES = st.dictionaries(KEYS, st.none() | st.binary(max_size=8))
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_until_listening(port: int, deadline_s: float = 10.0) -> None:
@@ -51,12 +46,8 @@ def wait_until_listening(port: int, deadline_s: float = 10.0) -> None:
 
 
 @pytest.fixture(scope="module")
-def redis_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    if shutil.which("redis-server") is None:
-        reason = "no redis-server is installed"
-        if "redis" in os.environ.get("CLIPPER_TEST_REQUIRE", ""):
-            pytest.fail(reason)
-        pytest.skip(reason)
+def redis_port(tmp_path_factory: pytest.TempPathFactory, free_port: FreePort) -> Iterator[int]:
+    require("redis", shutil.which("redis-server") is not None, "no redis-server is installed")
     port = free_port()
     options = {"port": str(port), "bind": "127.0.0.1", "save": "", "dir": str(tmp_path_factory.mktemp("redis"))}
     command = ["redis-server", *itertools.chain(*((f"--{name}", value) for name, value in options.items()))]
@@ -196,7 +187,7 @@ def test_sqlite_says_that_it_is_unavailable_when_another_process_keeps_the_lock(
     store.close()
 
 
-def test_redis_says_that_it_is_unavailable_when_nobody_listens() -> None:
+def test_redis_says_that_it_is_unavailable_when_nobody_listens(free_port: FreePort) -> None:
     store = open_store(f"redis://127.0.0.1:{free_port()}/0")
     with pytest.raises(StoreUnavailable, match="Redis"):
         store.revision()

@@ -38,7 +38,8 @@ log = logging.getLogger(__name__)
 Hook = Callable[[], Awaitable[None]]
 
 DEFAULT_BODY_LIMIT_BYTES = 64 * 1024 * 1024
-BACKLOG = 2048  # connections that wait for accept(), and requests that granian hands over at a time
+BACKLOG = 2048  # connections that wait for accept()
+MAX_CONNECTIONS = 65536  # granian leaves further ones unanswered; without a word from us that is at BACKLOG
 DRAIN_FACTOR = 4  # a refused body is read and thrown away up to this many times the limit ...
 DRAIN_TIMEOUT_S = 10.0  # ... and for this long, so that an ordinary client gets to read the 413
 STOP_TIMEOUT_S = 10.0  # how long a signal waits for the answers in flight
@@ -194,7 +195,7 @@ class _EmbeddedServer(Server):
     """granian's embedded server, on a socket that already listens and without log lines of its own."""
 
     def __init__(self, target: BottleAdapter, listener: socket.socket) -> None:
-        super().__init__(target, websockets=False, backlog=BACKLOG, log_enabled=False)
+        super().__init__(target, websockets=False, backlog=BACKLOG, backpressure=MAX_CONNECTIONS, log_enabled=False)
         self._listener = listener
 
     def _init_shared_socket(self) -> None:

@@ -1,0 +1,234 @@
+"""A cluster's life on the engine: found by its label, started, revived, removed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+import docker
+from docker.errors import APIError
+from docker.models.containers import Container
+from docker.models.volumes import Volume
+
+from clipper_magic.container_manager import ClusterOptions, Role, StopReport
+from clipper_magic.exceptions import ClusterExistsError, ClusterStartError
+from clipper_magic.log import ClusterLogger
+from clipper_magic.managers import docker_labels as labels
+from clipper_magic.managers.docker_containers import Containers, in_parallel
+from clipper_magic.managers.docker_images import PROMETHEUS, REDIS, DockerImages
+from clipper_magic.managers.docker_metrics import new_config_path, remove_config, render_config
+from clipper_magic.managers.docker_networks import Networks
+from clipper_magic.managers.docker_services import START_TIMEOUT_S, ServiceOptions, Services
+from clipper_magic.managers.health import read_health
+from clipper_magic.managers.waiting import wait_for
+
+
+@dataclass(frozen=True, slots=True)
+class DockerOptions:
+    """What a cluster is started with; `DockerContainerManager` describes each."""
+
+    cluster_name: str
+    host: str
+    publish_ip: str
+    query_port: int
+    management_port: int
+    replica_port: int
+    redis_ip: str | None
+    redis_port: int
+    prometheus_port: int
+    network: str
+    redis_image: str
+    prometheus_image: str
+    with_metrics: bool
+    allow_network: bool
+    keep_state: bool
+    extra_container_kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Lifecycle:
+    """Starts and stops one cluster.
+
+    Parameters
+    ----------
+    client : docker.DockerClient
+        The engine.
+    options : DockerOptions
+    logger : ClusterLogger
+    """
+
+    def __init__(self, client: docker.DockerClient, options: DockerOptions, logger: ClusterLogger) -> None:
+        self._client = client
+        self._options = options
+        self._logger = logger
+        self._labels = labels.cluster_label(options.cluster_name)
+        self.containers = Containers(client, self._labels, options.extra_container_kwargs, options.publish_ip)
+        self.networks = Networks(client, options.cluster_name, options.network, self._labels)
+
+    def members(self) -> list[Container]:
+        """Return all containers of the cluster, also those that do not run."""
+        filters = labels.selector(self._options.cluster_name)
+        return list(self._client.containers.list(all=True, filters=filters, ignore_removed=True))
+
+    def find(self) -> labels.DockerCluster | None:
+        """Return the cluster of this name, or None if there is none or only the remains of one."""
+        return labels.read_cluster(member.labels for member in self.members())
+
+    def refuse_second(self) -> None:
+        """Raise ClusterExistsError if a cluster of this name exists."""
+        if self.find():
+            raise ClusterExistsError.of("cluster-exists", cluster=self._options.cluster_name)
+
+    def start(self, images: DockerImages, serving: str, cluster: ClusterOptions) -> labels.DockerCluster:
+        """Start the services; on any failure, and on Ctrl-C, nothing is left.
+
+        Parameters
+        ----------
+        images : DockerImages
+        serving : str
+            The serving image.
+        cluster : ClusterOptions
+
+        Raises
+        ------
+        ClusterExistsError, ClusterStartError
+        """
+        self.refuse_second()
+        keep = self._options.keep_state
+        if not keep and self._volume_name("state") in {volume.name for volume in self._volumes()}:
+            self._logger.info("Forgetting the state of an earlier cluster; keep_state=True would take it up")
+        self._remove(self.members(), graceful=False, keep_state=keep)  # the remains of a start that was killed
+        try:
+            redis = "" if self._options.redis_ip else images.ensure(REDIS, self._options.redis_image)
+            prometheus = ""
+            if self._options.with_metrics:
+                prometheus = images.ensure(PROMETHEUS, self._options.prometheus_image)
+            self._launch(self._service_options(cluster, serving, redis, prometheus))
+            return self._found()
+        except BaseException:
+            self._remove(self.members(), graceful=False, keep_state=keep)
+            raise
+
+    def _found(self) -> labels.DockerCluster:
+        found = self.find()
+        if found is None:
+            fields = {"role": "frontends", "cluster": self._options.cluster_name, "log": ""}
+            raise ClusterStartError.of("cluster-start-failed", reason="somebody removed them", **fields)
+        return found
+
+    def _service_options(self, cluster: ClusterOptions, serving: str, redis: str, prometheus: str) -> ServiceOptions:
+        options = self._options
+        return ServiceOptions(
+            cluster_name=options.cluster_name,
+            cluster_id=uuid4().hex,
+            host=options.host,
+            query_port=options.query_port,
+            management_port=options.management_port,
+            prometheus_port=options.prometheus_port,
+            replica_port=options.replica_port,
+            redis_ip=options.redis_ip,
+            redis_port=options.redis_port,
+            cache_size_bytes=cluster.cache_size_bytes,
+            query_image=cluster.query_frontend_image or serving,
+            management_image=cluster.mgmt_frontend_image or serving,
+            redis_image=redis,
+            prometheus_image=prometheus,
+            metric_config=new_config_path() if prometheus else "",
+            keep_state=options.keep_state,
+        )
+
+    def _launch(self, options: ServiceOptions) -> None:
+        self.networks.ensure(self._options.allow_network)
+        state = "" if options.redis_ip else self._state_volume()
+        metrics = self._volume("metrics").name if options.prometheus_image else ""
+        services = Services(self._client, self.containers, self.networks, options, self._logger)
+
+        def config_of(*frontends: str) -> str:
+            self._logger.info("Metric Configuration Saved at %s", options.metric_config)
+            return render_config(options.cluster_name, frontends, {})
+
+        def abort() -> None:
+            self._end(self.members())
+
+        services.start(state, metrics, config_of, abort)
+
+    def _volume_name(self, purpose: str) -> str:
+        return f"clipper-{self._options.cluster_name}-{purpose}"
+
+    def _volume(self, purpose: str) -> Volume:
+        """Return the cluster's volume for a purpose, made unless it exists."""
+        return self._client.volumes.create(self._volume_name(purpose), labels=self._labels)
+
+    def _volumes(self) -> list[Volume]:
+        return list(self._client.volumes.list(filters=labels.selector(self._options.cluster_name)))
+
+    def _state_volume(self) -> str:
+        name = self._volume_name("state")
+        if any(volume.name == name for volume in self._volumes()):
+            self._logger.info("Taking up the state of the cluster that was stopped (volume %s)", name)
+        return str(self._volume("state").name)
+
+    def revive(self, cluster: labels.DockerCluster) -> None:
+        """Start what has ended of a cluster, and wait until its frontends answer.
+
+        Raises
+        ------
+        ClusterStartError
+            If one does not, with its log.
+        """
+        ended = [member for member in self.members() if _should_run(member)]
+        # Redis first: the others ask it.
+        for member in sorted(ended, key=lambda member: labels.REDIS_PORT not in member.labels):
+            with suppress(APIError):  # another kernel is removing it
+                member.start()
+        ports = {Role.QUERY_FRONTEND: cluster.query_port, Role.MANAGEMENT_FRONTEND: cluster.management_port}
+        for role, port in ports.items():
+            if not wait_for(lambda p=port: self._is_ours(p, cluster), START_TIMEOUT_S, 0.02):  # type: ignore[misc]
+                fields = {"role": str(role), "cluster": self._options.cluster_name, "reason": "no answer in time"}
+                raise ClusterStartError.of("cluster-start-failed", log=self.tail(role, 20), **fields)
+
+    def _is_ours(self, port: int, cluster: labels.DockerCluster) -> bool:
+        health = read_health(f"{self._options.host}:{port}")
+        return health is not None and health.get("cluster_id") == cluster.cluster_id
+
+    def tail(self, role: Role, lines: int) -> str:
+        """Return the last log lines of the containers of a role."""
+        return "\n".join(filter(None, (self.containers.tail(member, lines) for member in self._of(role))))
+
+    def name_of(self, role: Role) -> str:
+        """Return the name of a role's container; empty if it has none."""
+        return next((str(member.name) for member in self._of(role)), "")
+
+    def _of(self, role: Role) -> list[Container]:
+        return [member for member in self.members() if labels.ROLE_LABELS[role] in member.labels]
+
+    def stop(self, graceful: bool) -> StopReport:
+        """Stop and remove everything of the cluster, and nothing else."""
+        members = self.members()
+        kept = self._options.keep_state or any(member.labels.get(labels.KEEP_STATE) == "true" for member in members)
+        report = self._remove(members, graceful, keep_state=kept)
+        if kept and members:
+            name = self._volume_name("state")
+            self._logger.info("Kept the state in volume %s; keep_state=True takes it up again", name)
+        return report
+
+    def _end(self, members: Sequence[Container], graceful: bool = False) -> StopReport:
+        stopped, killed = Containers.remove(members, graceful)
+        return StopReport(stopped=tuple(stopped), killed=tuple(killed))
+
+    def _remove(self, members: Sequence[Container], graceful: bool, keep_state: bool) -> StopReport:
+        report = self._end(members, graceful)
+        self.networks.remove()
+        kept = self._volume_name("state") if keep_state else ""
+        in_parallel(lambda volume: volume.remove(force=True), [v for v in self._volumes() if v.name != kept])
+        for member in members:
+            remove_config(member.labels.get(labels.METRIC_CONFIG, ""))
+        return report
+
+
+def _should_run(container: Container) -> bool:
+    """Return whether a container has ended although it had been ready once; one that only loads is left alone."""
+    policy = container.attrs["HostConfig"]["RestartPolicy"]["Name"]
+    return container.attrs["State"]["Status"] in ("exited", "dead") and policy == "unless-stopped"

@@ -10,6 +10,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
+
+from clipper_magic.managers.health import read_json
 
 DEFAULT_PREDICTION_CACHE_SIZE_BYTES = 33_554_432
 
@@ -194,6 +197,13 @@ class ContainerManager(ABC):
     @abstractmethod
     def tail_log(self, source: Replica | Role, lines: int = 100) -> str:
         """Return the last ``lines`` log lines of a replica or of a role's processes."""
+
+    def replica_errors(self, replica: Replica) -> list[dict[str, Any]]:
+        """Return what the model of a replica raised: its ``GET /errors``, empty if it does not answer.
+
+        A manager whose replicas have addresses that this process cannot reach overrides it.
+        """
+        return list((read_json(replica.address, "/errors") or {}).get("errors", ()))
 
     @abstractmethod
     def remove_image(self, image: str) -> None:

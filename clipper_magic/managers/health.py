@@ -27,13 +27,23 @@ class _UnixConnection(http.client.HTTPConnection):
             raise
 
 
+LONGEST_ANSWER_BYTES = 1 << 24
+
+
 def read_health(address: str, timeout_s: float = 1.0) -> dict[str, Any] | None:
-    """Return what ``GET /health`` answers.
+    """Return what ``GET /health`` answers; see `read_json`."""
+    return read_json(address, "/health", timeout_s)
+
+
+def read_json(address: str, path: str, timeout_s: float = 1.0) -> dict[str, Any] | None:
+    """Return the JSON object that a process answers.
 
     Parameters
     ----------
     address : str
         ``unix:/path.sock`` or ``host:port``.
+    path : str
+        What to get, such as ``/health``.
     timeout_s : float
         For connecting and for the answer.
 
@@ -48,9 +58,9 @@ def read_health(address: str, timeout_s: float = 1.0) -> dict[str, Any] | None:
         else http.client.HTTPConnection(where.host, where.port, timeout=timeout_s)
     )
     try:
-        connection.request("GET", "/health")
+        connection.request("GET", path)
         response = connection.getresponse()
-        answer = json.loads(response.read(65_536)) if response.status == 200 else None
+        answer = json.loads(response.read(LONGEST_ANSWER_BYTES)) if response.status == 200 else None
     except (OSError, http.client.HTTPException, ValueError):
         return None
     finally:

@@ -1,0 +1,26 @@
+"""The commands of ``%clipper``, one module a family. They call `ClipperConnection` and tell what happened."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from clipper_magic.commands import (
+    applications,
+    cluster,
+    deploy,
+    doctor,
+    images,
+    logs,
+    models,
+    queries,
+    speech,
+)
+from clipper_magic.commands.grammar import Command
+
+_MODULES = (cluster, doctor, applications, deploy, models, images, queries, logs, speech)
+
+REGISTRY: Mapping[str, Command] = MappingProxyType(
+    {command.name: command for command in (*(c for module in _MODULES for c in module.COMMANDS), deploy.DEPLOY_CELL)}
+)
+"""Every command by its name, ``%%clipper_deploy`` among them."""

@@ -1,0 +1,243 @@
+"""``start connect conn status stop``: the cluster as a whole."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from clipper_magic.commands import backends, lookup
+from clipper_magic.commands.grammar import FLAG, Command, Parameter, choice, number, text
+from clipper_magic.commands.session import Session
+from clipper_magic.container_manager import DEFAULT_PREDICTION_CACHE_SIZE_BYTES
+from clipper_magic.exceptions import ClipperException, ClipperUsageError, NoClusterError
+from clipper_magic.managers.choice import BACKENDS, choose, manager
+from clipper_magic.render import Checks, Info, Names
+
+if TYPE_CHECKING:
+    from clipper_magic.connection import ClipperConnection
+
+LARGEST_PORT = 65_535
+
+
+def start(session: Session, args: SimpleNamespace) -> Info:
+    """``start_clipper``; a cluster that runs already is connected to."""
+    cluster = _choose_cluster(session, args)
+    backend = args.backend or session.settings.chosen("backend")
+    try:
+        connection = backends.find(backend, cluster, session.settings.timeout)
+    except NoClusterError:
+        return _start_new(session, args, backend, cluster)
+    session.connection = connection
+    session.say("start.already", cluster=cluster, **_counts(connection))
+    return _cluster_info(session)
+
+
+def _start_new(session: Session, args: SimpleNamespace, backend: str, cluster: str) -> Info:
+    from clipper_magic.connection import ClipperConnection
+
+    ports = {"clipper_query_port": args.query_port, "clipper_management_port": args.management_port}
+    options = {name: port for name, port in ports.items() if port is not None}
+    kind, docker_missing = choose(backend)
+    if docker_missing:
+        session.say("start.no_docker")
+    session.doing("start.running", cluster=cluster)
+    connection = ClipperConnection(manager(kind, cluster, ready_timeout_s=session.settings.timeout, **options))
+    connection.start_clipper(
+        cache_size=args.cache_size,
+        qf_http_thread_pool_size=args.http_threads,
+        num_frontend_replicas=args.frontends,
+    )
+    session.connection = connection
+    query = connection.get_query_addr()
+    wished = args.query_port or backends.DEFAULT_QUERY_PORT
+    if query.rpartition(":")[2] != str(wished):
+        session.say("start.other_port", wished=wished, port=query.rpartition(":")[2])
+    session.say("start.done", addr=query, cluster=cluster, backend=kind, took=session.elapsed())
+    return _cluster_info(session)
+
+
+def connect(session: Session, args: SimpleNamespace) -> Info:
+    """``connect``."""
+    cluster = _choose_cluster(session, args)
+    session.connection = backends.find(session.settings.chosen("backend"), cluster, session.settings.timeout)
+    session.say("start.connected", cluster=cluster, **_counts(session.connection))
+    return _cluster_info(session)
+
+
+def _choose_cluster(session: Session, args: SimpleNamespace) -> str:
+    if args.cluster:
+        session.settings.cluster = args.cluster
+    return session.settings.cluster
+
+
+def _counts(connection: ClipperConnection) -> dict[str, int]:
+    return {
+        "apps": len(connection.get_all_apps()),
+        "models": len({name.rpartition(":")[0] for name in connection.get_all_models()}),
+        "replicas": len(connection.get_all_model_replicas()),
+    }
+
+
+def _cluster_info(session: Session) -> Info:
+    connection = session.connected()
+    info = Info(
+        cluster=connection.cm.cluster_name,
+        backend=backends.kind_of(connection.cm),
+        query_addr=connection.get_query_addr(),
+        admin_addr=connection.cm.get_admin_addr(),
+        metric_addr=connection.get_metric_addr(),
+    )
+    return session.said(info)
+
+
+def conn(session: Session, args: SimpleNamespace) -> ClipperConnection:
+    """Return the `ClipperConnection`: the whole Python API."""
+    return session.connected()
+
+
+def status(session: Session, args: SimpleNamespace) -> Checks:
+    """Tell what runs: the frontends, and each model version's replicas, asked for and seen."""
+    connection = session.connected()
+    texts = session.texts
+    counts = _counts(connection)
+    query = connection.get_query_addr()
+    checks = Checks(
+        cluster={
+            "ok": True,
+            "message": texts(
+                "status.cluster",
+                cluster=connection.cm.cluster_name,
+                backend=backends.kind_of(connection.cm),
+                addr=query,
+                **counts,
+            ),
+        }
+    )
+    listed = connection.get_all_model_replicas()
+    for info in connection.get_all_models(verbose=True):
+        model, version = info["model_name"], info["model_version"]
+        wanted = sum(name.startswith(f"{model}:{version}:") for name in listed)
+        ready = connection.get_num_replicas(model, version)
+        message = "status.current" if info["is_current_version"] else "status.version"
+        fields = {"model": model, "version": version, "ready": ready, "wanted": wanted}
+        checks[f"{model}:{version}"] = {"ok": ready >= wanted, "message": texts(message, **fields), **fields}
+    return checks
+
+
+def stop(session: Session, args: SimpleNamespace) -> Names | None:
+    """``stop_models``, ``stop_versioned_models``, ``stop_inactive_model_versions``, … by what the line names."""
+    chosen = [bool(args.all), bool(args.models), bool(args.names)]
+    if sum(chosen) > 1 or (args.inactive and not args.names):
+        raise ClipperUsageError.of("one-of", first="--all, --models", second="NAME…")
+    if args.all:
+        return _stop_all(session, args)
+    connection = session.connected()
+    if args.models:
+        stopped = connection.get_all_models()
+        connection.stop_all_model_containers()
+    elif args.names:
+        stopped = _stop_named(connection, args.names, inactive=args.inactive)
+    else:
+        session.say("stop.forms")
+        return None
+    left = set(connection.get_all_models())
+    stopped = [name for name in stopped if name not in left]
+    session.say("stop.models" if stopped else "stop.nothing_of", names=", ".join(stopped))
+    return session.said(Names(stopped))
+
+
+def _stop_named(connection: ClipperConnection, wanted: list[str], *, inactive: bool) -> list[str]:
+    """Stop models and versions; return everything that may have stopped."""
+    models = [name for name in wanted if ":" not in name]
+    versions: dict[str, list[str]] = {}
+    for name in wanted:
+        model, _, version = name.partition(":")
+        if version:
+            lookup.known_version(connection, model, version)
+            versions.setdefault(model, []).append(version)
+        else:
+            lookup.known_model(connection, model)
+    before = connection.get_all_models()
+    if models and inactive:
+        connection.stop_inactive_model_versions(models)
+    elif models:
+        connection.stop_models(models)
+    if versions:
+        connection.stop_versioned_models(versions)
+    return before
+
+
+def _stop_all(session: Session, args: SimpleNamespace) -> Names:
+    try:
+        connection = backends.find(
+            session.settings.chosen("backend"), session.settings.cluster, session.settings.timeout
+        )
+    except NoClusterError:
+        session.say("stop.nothing")
+        return session.said(Names())
+    counts = _counts_or_none(connection)
+    if session.settings.confirm_stop and not _confirmed(session, counts):
+        session.say("stop.kept")
+        return session.said(Names())
+    images = _images(connection) if args.images else []
+    session.doing("stop.running", cluster=connection.cm.cluster_name)
+    session.freeze_panel()
+    report = connection.cm.stop_all(graceful=not args.force)
+    for image in images:
+        connection.cm.remove_image(image)
+    session.connection = None
+    session.say("stop.all", replicas=counts["replicas"], services=len(report.stopped) - counts["replicas"])
+    return session.said(Names(report.stopped))
+
+
+def _counts_or_none(connection: ClipperConnection) -> dict[str, int]:
+    """Return what would stop; a cluster whose management frontend is gone can still be stopped."""
+    try:
+        return _counts(connection)
+    except ClipperException:
+        return {"apps": 0, "models": 0, "replicas": 0}
+
+
+def _images(connection: ClipperConnection) -> list[str]:
+    found = {info["container_name"] for info in connection.get_all_models(verbose=True)}
+    return sorted(found)
+
+
+def _confirmed(session: Session, counts: dict[str, Any]) -> bool:
+    answer = input(session.texts("stop.confirm", cluster=session.settings.cluster, **counts))
+    return answer.strip().lower() in session.texts("stop.yes").split()
+
+
+_CLUSTER = Parameter("--cluster", text("N"))
+
+COMMANDS = (
+    Command(
+        "start",
+        start,
+        (
+            _CLUSTER,
+            Parameter("--backend", choice(*BACKENDS)),
+            Parameter("--query-port", number(1, LARGEST_PORT)),
+            Parameter("--management-port", number(1, LARGEST_PORT)),
+            Parameter("--cache-size", number(0), default=DEFAULT_PREDICTION_CACHE_SIZE_BYTES),
+            Parameter("--frontends", number(1), default=1),
+            Parameter("--http-threads", number(1), default=1),
+        ),
+    ),
+    Command("connect", connect, (_CLUSTER,)),
+    Command("conn", conn),
+    Command("status", status),
+    Command(
+        "stop",
+        stop,
+        (
+            Parameter("NAMES", text("NAME[:V]", "model_version"), repeats=True),
+            Parameter("--inactive", FLAG),
+            Parameter("--models", FLAG),
+            Parameter("--all", FLAG),
+            Parameter("--force", FLAG),
+            Parameter("--images", FLAG),
+        ),
+        usage="--all [--force] [--images] | --models | [--inactive] NAME[:V]…",
+    ),
+)

@@ -1,0 +1,90 @@
+"""``logs``: what the processes wrote, and what the models raised."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from clipper_magic.commands import lookup
+from clipper_magic.commands.grammar import FLAG, MODEL_VERSION, Command, Parameter, number, text
+from clipper_magic.commands.session import Session
+from clipper_magic.render import Logs
+
+DEFAULT_DIRECTORY = "clipper_logs/"
+
+
+def logs(session: Session, args: SimpleNamespace) -> Logs:
+    """``get_clipper_logs``, or with ``--errors`` what the models raised, equal tracebacks as one."""
+    if args.errors:
+        return _errors(session, args)
+    connection = session.connected()
+    if args.name:
+        model, wanted = args.name
+        version = str(lookup.known_version(connection, model, wanted)["model_version"])
+        wanted_files = f"{model}_{version}-"
+    else:
+        wanted_files = ""
+    paths = [path for path in connection.get_clipper_logs(args.dir) if wanted_files in Path(path).name]
+    found = Logs(paths)
+    found.text = "\n".join(_tail(Path(path), args.lines) for path in paths)
+    return found
+
+
+def _tail(path: Path, lines: int) -> str:
+    last = path.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]
+    return "\n".join([f"==> {path} <==", *last])
+
+
+def _errors(session: Session, args: SimpleNamespace) -> Logs:
+    connection = session.connected()
+    model, wanted = args.name or (None, None)
+    if model is not None:
+        lookup.known_model(connection, model)
+    groups = group_errors(connection.get_model_errors(model, wanted))
+    found = Logs(groups)
+    if not groups:
+        session.say("logs.no_errors")
+    found.text = "\n\n".join(_group_text(session, group) for group in groups[: args.lines])
+    return found
+
+
+def group_errors(errors: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return errors with equal tracebacks as one, whatever replica of a version raised them, the most frequent first.
+
+    Parameters
+    ----------
+    errors : list of dict
+        What ``ClipperConnection.get_model_errors`` returns.
+    """
+    groups: dict[tuple[str, str], dict[str, Any]] = {}
+    for error in errors:
+        key = (error["model"], error["traceback"])
+        group = groups.get(key)
+        if group is None:
+            groups[key] = dict(error)
+            continue
+        first_time_s = min(group["first_time_s"], error["first_time_s"])
+        newest = max(group, error, key=lambda one: float(one["last_time_s"]))
+        groups[key] = {**newest, "count": group["count"] + error["count"], "first_time_s": first_time_s}
+    return sorted(groups.values(), key=lambda group: (-group["count"], group["model"], group["type"]))
+
+
+def _group_text(session: Session, group: dict[str, Any]) -> str:
+    title = session.texts("logs.group", n=group["count"], model=group["model"], example=group["example_input"])
+    return f"{title}\n{group['traceback'].rstrip()}"
+
+
+COMMANDS = (
+    Command(
+        "logs",
+        logs,
+        (
+            Parameter("NAME", MODEL_VERSION),
+            Parameter("--errors", FLAG),
+            Parameter("--dir", text("D", "path"), default=DEFAULT_DIRECTORY),
+            Parameter("--lines", number(1), short="-n", default=50),
+        ),
+        usage="[NAME[:V]] [--errors] [--dir D] [-n N]",
+    ),
+)

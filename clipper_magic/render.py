@@ -1,0 +1,225 @@
+"""What commands return and show: Python's own lists and dicts that also know how to look good. No I/O, no widgets.
+
+HTML is made of what a front-end keeps even in a notebook that it does not trust: tables with captions and scopes,
+``details``, plain colours; no style sheet, no CSS variable, no inline SVG.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+Bundle = dict[str, str]
+
+
+class Told:
+    """A value that the sentence of its command tells already.
+
+    Attributes
+    ----------
+    said_in : int or None
+        Number of the notebook cell that said it; that cell does not echo the value as well.
+    """
+
+    said_in: int | None = None
+
+    def _ipython_display_(self) -> None:
+        """Show nothing if the sentence is enough; `NotImplementedError` sends IPython on to the other forms."""
+        from IPython.core.getipython import get_ipython
+
+        shell = get_ipython()
+        if self.said_in is None or shell is None or shell.execution_count != self.said_in:
+            raise NotImplementedError
+
+
+class Names(Told, list[Any]):
+    """A list of names; in a notebook, one a line."""
+
+    def _repr_html_(self) -> str:
+        items = "".join(f"<li><code>{escape(name)}</code></li>" for name in self)
+        return f'<ul style="margin: 0">{items}</ul>' if items else "<code>[]</code>"
+
+
+class Records(list[dict[str, Any]]):
+    """A list of dicts; a table in a notebook and in a terminal."""
+
+    def _repr_html_(self) -> str:
+        return html_table(columns(self), rows(self)) if self else "<code>[]</code>"
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(text_table(columns(self), rows(self)) if self else "[]")
+
+
+class Info(Told, dict[str, Any]):
+    """A dict about one thing."""
+
+    def _repr_html_(self) -> str:
+        cells = "".join(
+            f'<tr><th scope="row" style="text-align: left">{escape(key)}</th>'
+            f'<td style="text-align: left">{code(value)}</td></tr>'
+            for key, value in self.items()
+        )
+        return f"<table>{cells}</table>"
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text("{...}" if cycle else repr(dict(self)))
+
+
+class Prediction(dict[str, Any]):
+    """The answer to a query, and in plain words why it is a default one.
+
+    Attributes
+    ----------
+    reason : str
+        A sentence in the reader's language; empty unless the answer is a default one.
+    """
+
+    reason: str = ""
+
+    def _repr_html_(self) -> str:
+        warning = f"<div>⚠ {with_code(self.reason)}</div>" if self.reason else ""
+        return f"{code(dict(self))}{warning}"
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(repr(dict(self)) + (f"\n⚠ {self.reason}" if self.reason else ""))
+
+
+class Batch(list[Prediction]):
+    """The answers to a batch of queries, in its order."""
+
+    def _repr_html_(self) -> str:
+        return "".join(f"<div>{answer._repr_html_()}</div>" for answer in self)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(repr([dict(answer) for answer in self]))
+        reasons = dict.fromkeys(answer.reason for answer in self if answer.reason)
+        printer.text("".join(f"\n⚠ {reason}" for reason in reasons))
+
+
+class Logs(list[Any]):
+    """Something listed whose text is what people want to read: log files, grouped errors.
+
+    Attributes
+    ----------
+    text : str
+    """
+
+    text: str = ""
+
+    def _repr_html_(self) -> str:
+        return preformatted(self.text)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(self.text or "[]")
+
+
+class Checks(dict[str, Any]):
+    """Named checks, each ``{"ok": True|False|None, "message": sentence}``; None is a remark."""
+
+    _GLYPHS = {True: "✓", False: "✗", None: "·"}  # noqa: RUF012
+
+    def lines(self) -> list[str]:
+        """Return one line a check, its glyph first."""
+        return [f"{self._GLYPHS[check['ok']]} {check['message']}" for check in self.values()]
+
+    def _repr_html_(self) -> str:
+        return "".join(f"<div>{with_code(line)}</div>" for line in self.lines())
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text("\n".join(self.lines()))
+
+
+def escape(value: object) -> str:
+    """Return a value as HTML text."""
+    return html.escape(str(value))
+
+
+def code(value: object) -> str:
+    """Return a Python value as HTML code."""
+    return f"<code>{html.escape(value if isinstance(value, str) else repr(value))}</code>"
+
+
+def with_code(sentence: str) -> str:
+    """Return a sentence as HTML, its pieces between backticks as code."""
+    pieces = escape(sentence).split("`")
+    if len(pieces) % 2 == 0:  # an odd backtick: data, not our marking
+        return escape(sentence)
+    return "".join(f"<code>{piece}</code>" if i % 2 else piece for i, piece in enumerate(pieces))
+
+
+def preformatted(text: str) -> str:
+    """Return text as HTML that keeps its lines."""
+    return f'<pre style="white-space: pre-wrap; margin: 0">{escape(text)}</pre>'
+
+
+def columns(records: Sequence[Mapping[str, object]]) -> list[str]:
+    """Return the keys of all records, in the order in which they appear first."""
+    return list(dict.fromkeys(key for record in records for key in record))
+
+
+def rows(records: Sequence[Mapping[str, object]]) -> list[list[str]]:
+    """Return the records as rows of text for `columns`; a missing value is empty."""
+    names = columns(records)
+    return [[_cell(record.get(name, "")) for name in names] for record in records]
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, (list, tuple)):
+        return ", ".join(str(item) for item in value)
+    return str(value)
+
+
+def html_table(heads: Sequence[str], body: Iterable[Sequence[str]], caption: str = "") -> str:
+    """Return a table as HTML; the first column heads its row."""
+    left = 'style="text-align: left"'
+    top = "".join(f'<th scope="col" {left}>{escape(head)}</th>' for head in heads)
+    lines = "".join(
+        f'<tr><th scope="row" {left}>{escape(line[0])}</th>'
+        + "".join(f"<td {left}>{escape(cell)}</td>" for cell in line[1:])
+        + "</tr>"
+        for line in body
+    )
+    title = f"<caption {left}>{escape(caption)}</caption>" if caption else ""
+    return f"<table>{title}<thead><tr>{top}</tr></thead><tbody>{lines}</tbody></table>"
+
+
+def text_table(heads: Sequence[str], body: Iterable[Sequence[str]]) -> str:
+    """Return a table as aligned text."""
+    lines = [list(heads), *(list(line) for line in body)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(heads))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )
+
+
+def report(sentences: Sequence[str], log: Sequence[str] = (), log_title: str = "", opened: bool = False) -> Bundle:
+    """Return the display of a finished command: its sentences, and its log folded away.
+
+    Parameters
+    ----------
+    sentences : sequence of str
+    log : sequence of str
+        Log lines; in plain text they are shown only if ``opened``.
+    log_title : str
+        What the fold is called.
+    opened : bool
+        Show the log at once: the command failed.
+    """
+    markup = "".join(f"<div>{with_code(sentence)}</div>" for sentence in sentences)
+    plain = list(sentences)
+    if log:
+        state = " open" if opened else ""
+        markup += f"<details{state}><summary>{escape(log_title)}</summary>{preformatted(chr(10).join(log))}</details>"
+        plain += log if opened else []
+    return {"text/plain": "\n".join(plain), "text/html": markup}
+
+
+def running(sentence: str, step: str = "") -> Bundle:
+    """Return the display of a command that still works: what it does, and its newest log line."""
+    tail = f" · {step}" if step else ""
+    return {
+        "text/plain": f"{sentence}{tail}",
+        "text/html": f'<div><progress aria-label="{escape(sentence)}"></progress> {with_code(sentence)}'
+        f"<small>{escape(tail)}</small></div>",
+    }

@@ -1,0 +1,9 @@
+"""The contract of container managers, on local processes."""
+
+from contract import ContainerManagerContract, connection, own
+
+__all__ = ["connection", "own"]
+
+
+class TestLocal(ContainerManagerContract):
+    """Every test of the contract."""

@@ -74,9 +74,8 @@ def find_function(shell: Any, name: str) -> Callable[..., Any]:
         value = getattr(value, attribute, missing)
     if not callable(value):
         callables = [key for key, item in shell.user_ns.items() if callable(item) and not key.startswith("_")]
-        near = nearest(name, callables)
-        raise ClipperUsageError.of(
-            "function-not-found-near" if near else "function-not-found", function=name, suggestion=near
-        )
+        if near := nearest(name, callables):
+            raise ClipperUsageError.of("function-not-found-near", function=name, suggestion=near)
+        raise ClipperUsageError.of("function-not-found", function=name)
     found: Callable[..., Any] = value
     return found

@@ -9,6 +9,7 @@ from typing import Any
 from clipper_magic.commands import lookup
 from clipper_magic.commands.grammar import FLAG, MODEL_VERSION, Command, Parameter, number, text
 from clipper_magic.commands.session import Session
+from clipper_magic.container_manager import ContainerManager
 from clipper_magic.render import Logs
 
 DEFAULT_DIRECTORY = "clipper_logs/"
@@ -41,12 +42,35 @@ def _errors(session: Session, args: SimpleNamespace) -> Logs:
     model, wanted = args.name or (None, None)
     if model is not None:
         lookup.known_model(connection, model)
-    groups = group_errors(connection.get_model_errors(model, wanted))
+    groups = group_errors(model_errors(connection.cm, model, wanted))
     found = Logs(groups)
     if not groups:
         session.say("logs.no_errors")
     found.text = "\n\n".join(_group_text(session, group) for group in groups[: args.lines])
     return found
+
+
+def model_errors(container_manager: ContainerManager, model: str | None, version: str | None) -> list[dict[str, Any]]:
+    """Return what models raised, as each replica has grouped it.
+
+    Parameters
+    ----------
+    container_manager : ContainerManager
+    model, version : str or None
+        Only this model, or this version of it.
+
+    Returns
+    -------
+    list of dict
+        With model ("name:version"), replica_id, type, message, traceback, count, first_time_s, last_time_s (seconds
+        since the epoch) and example_input.
+    """
+    return [
+        {"model": f"{replica.model_name}:{replica.model_version}", "replica_id": replica.replica_id, **error}
+        for replica in (status.replica for status in container_manager.list_replicas())
+        if model in (None, replica.model_name) and version in (None, replica.model_version)
+        for error in container_manager.replica_errors(replica)
+    ]
 
 
 def group_errors(errors: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -55,7 +79,7 @@ def group_errors(errors: list[dict[str, Any]]) -> list[dict[str, Any]]:
     Parameters
     ----------
     errors : list of dict
-        What ``ClipperConnection.get_model_errors`` returns.
+        What `model_errors` returns.
     """
     groups: dict[tuple[str, str], dict[str, Any]] = {}
     for error in errors:

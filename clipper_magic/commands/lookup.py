@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from clipper_magic.commands.grammar import nearest
@@ -22,7 +21,9 @@ def known_app(connection: ClipperConnection, app: str) -> dict[str, Any]:
     """
     found: dict[str, dict[str, Any]] = {info["name"]: info for info in connection.get_all_apps(verbose=True)}
     if app not in found:
-        raise _unknown("no-app", app, list(found), "%clipper apps")
+        if near := nearest(app, list(found)):
+            raise NotRegisteredError.of("no-app-near", name=app, suggestion=near)
+        raise NotRegisteredError.of("no-app", name=app, suggestion="%clipper apps")
     return found[app]
 
 
@@ -37,8 +38,9 @@ def known_model(connection: ClipperConnection, model: str) -> list[dict[str, Any
     everything = connection.get_all_models(verbose=True)
     found = [info for info in everything if info["model_name"] == model]
     if not found:
-        every_name = list(dict.fromkeys(info["model_name"] for info in everything))
-        raise _unknown("no-model", model, every_name, "%clipper models")
+        if near := nearest(model, [info["model_name"] for info in everything]):
+            raise NotRegisteredError.of("no-model-near", name=model, suggestion=near)
+        raise NotRegisteredError.of("no-model", name=model, suggestion="%clipper models")
     return found
 
 
@@ -56,8 +58,3 @@ def known_version(connection: ClipperConnection, model: str, version: str | None
             return info
     deployed = ", ".join(info["model_version"] for info in versions)
     raise NotRegisteredError.of("no-version", model=model, version=version, versions=deployed)
-
-
-def _unknown(code: str, name: str, known: Sequence[str], listing: str) -> NotRegisteredError:
-    near = nearest(name, known)
-    return NotRegisteredError.of(f"{code}-near" if near else code, name=name, suggestion=near or listing)

@@ -116,28 +116,6 @@ class ReplicaVerbs(Connected):
         """Return ``"name:version:replica_id"`` of each registered replica, or their descriptions."""
         return list(self._admin.ask("get_all_containers", verbose=verbose))
 
-    def get_model_errors(self, name: str | None = None, version: str | int | None = None) -> list[dict[str, Any]]:
-        """Return what models raised, as each replica has grouped it.
-
-        Parameters
-        ----------
-        name, version : str, optional
-            Only this model, or this version of it.
-
-        Returns
-        -------
-        list of dict
-            With model (``"name:version"``), replica_id, type, message, traceback, count, first_time_s, last_time_s
-            (seconds since the epoch) and example_input.
-        """
-        self._require_connected()
-        return [
-            {"model": f"{replica.model_name}:{replica.model_version}", "replica_id": replica.replica_id, **error}
-            for replica in (status.replica for status in self.cm.list_replicas())
-            if name in (None, replica.model_name) and version in (None, replica.model_version)
-            for error in self.cm.replica_errors(replica)
-        ]
-
     def get_model_replica_info(self, name: str, version: str | int, replica_id: int) -> dict[str, Any] | None:
         """Return the description of a replica, or None (with a warning) if there is none."""
         info = self._admin.ask("get_container", model_name=name, model_version=str(version), replica_id=replica_id)

@@ -175,7 +175,7 @@ class Dispatcher:
                 self._hold(hold_s)
                 return
             size = min(slot.sizer.size, fair_share(queued, len(self._free), self._service))
-            batch = queue.get_batch(now, size, self._service.expected_s(min(size, queued)))
+            batch = queue.get_batch(now, size, self._service.cautious_s(min(size, queued)))
             batch = [query for query in batch if not query.answered]
             if batch:
                 self._free.popleft()
@@ -206,7 +206,7 @@ class Dispatcher:
         """Feed the replica again, then answer the queries of the batch that it sent back."""
         now = self._clock()
         latency_s = now - slot.sent_at
-        self._delay.answered(now)
+        self._delay.answered(now, slot.sent_at)
         try:
             answer = checked(status, body, len(flight))
         except ServingError as error:

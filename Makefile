@@ -10,17 +10,25 @@ NBVAL   := --nbval --nbval-current-env --nbval-sanitize-with tests/notebooks/san
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 18
 
-setup: $(BIN)/.ready  ## create the environment (done by the others when needed)
+setup: $(BIN)/.ready  ## create the environment with all tools (the other commands do it when needed)
 
-$(BIN)/.ready: pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-	  || { echo "clipper_magic needs Python 3.11 or newer. Name one: make PYTHON=/path/to/python3.12 ..."; exit 1; }
-	@echo "Setting up $(VENV) (about a minute the first time)"
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+# The demo needs no tools, so it does not wait for them.
+$(BIN)/.demo-ready: pyproject.toml | $(BIN)/python
+	@echo "Installing clipper_magic into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docker]'
+	@touch $@
+
+$(BIN)/.ready: pyproject.toml | $(BIN)/python
+	@echo "Installing clipper_magic and its tools into $(VENV) (about a minute the first time)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-demo: setup  ## run the quickstart: cluster, application, model, link, prediction, stop (BACKEND=docker for containers)
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "clipper_magic needs Python 3.11 or newer. Name one: make PYTHON=/path/to/python3.12 ..."; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+demo: $(BIN)/.demo-ready  ## run the quickstart: cluster, application, model, link, prediction, stop (BACKEND=docker for containers)
 	@CLIPPER_BACKEND=$(BACKEND) $(BIN)/python notebooks/scripts/quickstart.py
 
 test: setup lint  ## run every test that this machine can run; skipped ones say why

@@ -18,6 +18,7 @@ from msgspec.structs import asdict
 
 from serving_image import PROTOCOL_VERSION, admin_requests, admin_views
 from serving_image.address import Address
+from serving_image.admin_openapi import admin_document
 from serving_image.admin_queries import QUERIES, Query
 from serving_image.admin_requests import decode_request
 from serving_image.cluster_view import ClusterView
@@ -90,24 +91,29 @@ def build_app(
     cluster, cluster_id : str
         Name of the cluster, and what distinguishes it from another of that name.
     """
-    app = bottle.Bottle()
-    json_errors(app)
-    serve_metrics(app, registry)
-    admin = AdminHandlers(state, sync, registry)
-    for verb, (request_type, mutate) in MUTATIONS.items():
-        route(app, verb, admin.mutation(request_type, mutate))
-    for verb, (request_type, query) in QUERIES.items():
-        route(app, verb, admin.query(request_type, query))
 
     def get_status(view: ClusterView, _: admin_requests.Nothing) -> admin_views.Status:
+        """Answer everything: applications, models with versions and replicas, the revision (not in Clipper)."""
         return admin_views.status(view, cluster, cluster_id)
 
     def health() -> bytes:
         return msgspec.json.encode(ManagementHealth(cluster=cluster, cluster_id=cluster_id, revision=state.revision))
 
-    route(app, "get_status", admin.query(admin_requests.Nothing, get_status))
+    app = bottle.Bottle()
+    json_errors(app)
+    serve_metrics(app, registry)
+    queries: Mapping[str, tuple[type[msgspec.Struct], Query]] = {
+        **QUERIES,
+        "get_status": (admin_requests.Nothing, get_status),
+    }
+    admin = AdminHandlers(state, sync, registry)
+    for verb, (request_type, mutate) in MUTATIONS.items():
+        route(app, verb, admin.mutation(request_type, mutate))
+    for verb, (request_type, query) in queries.items():
+        route(app, verb, admin.query(request_type, query))
     app.get(["/admin/ping", "/admin/ping/"], callback=lambda: "PONG")
     app.get("/health", callback=health)
+    app.get("/openapi.json", callback=lambda: msgspec.json.encode(admin_document(MUTATIONS, queries, ManagementHealth)))
     return app
 
 
@@ -131,7 +137,7 @@ class AdminHandlers:
         def answer(request: msgspec.Struct) -> Answer:
             self._state.refresh()
             found = query(self._state, request)
-            return found if isinstance(found, bytes) else msgspec.json.encode(found)
+            return found if isinstance(found, str) else msgspec.json.encode(found)
 
         return self._handler(request_type, answer)
 

@@ -26,6 +26,7 @@ from serving_image.logs import configure_logging
 from serving_image.metrics import TICK_S, Registry
 from serving_image.protocol import decode_update
 from serving_image.query import Query
+from serving_image.query_openapi import query_document
 from serving_image.routes import Routes
 from serving_image.server import DEFAULT_BODY_LIMIT_BYTES, run
 from serving_image.state_follower import StateFollower
@@ -152,6 +153,7 @@ def build_app(frontend: QueryFrontend) -> bottle.Bottle:
     json_errors(app)
     serve_metrics(app, frontend.registry)
     app.get("/health", callback=frontend.health)
+    app.get("/openapi.json", callback=lambda: msgspec.json.encode(query_document(FrontendHealth)))
     app.post("/-/sync", callback=frontend.sync)
     app.post(["/<app_name>/predict", "/<app_name>/predict/"], callback=frontend.predict)
     app.post(["/<app_name>/update", "/<app_name>/update/"], callback=frontend.update)

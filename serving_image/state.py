@@ -48,7 +48,7 @@ class ClusterState(ClusterView):
     # ---- applications
 
     def add_application(self, name: str, input_type: str, default_output: str, latency_slo_micros: int) -> str:
-        """Register an application; return Clipper's word for it.
+        """Register an application.
 
         Raises
         ------

@@ -54,7 +54,7 @@ REGISTERED: dict[str, dict[str, Any]] = {
         "container_name": "NO_CONTAINER",
         "model_data_path": "DEPRECATED",
         "batch_size": -1,
-        "replicas": [{"replica_id": 0, "address": "unix:/nowhere.sock"}],
+        "replicas": [],
     },
 }
 

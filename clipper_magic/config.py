@@ -1,6 +1,7 @@
-"""Settings of the magics: ``%config Clipper``, the environment, a file, the locale, in this order.
+"""Settings of the magics: ``%config Clipper``, the environment, two files, the locale, in this order.
 
-``%load_ext`` reads nothing: a setting looks at the environment and at the file when it is first asked for.
+The files are ``clipper_magic.toml`` in the notebook's folder, then the user's own in ``~/.config``.
+``%load_ext`` reads nothing: a setting looks at the environment and at the files when it is first asked for.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from clipper_magic.exceptions import ClipperUsageError
 from clipper_magic.managers.choice import BACKENDS
 from clipper_magic.messages.catalogue import DEFAULT_LANGUAGE, LANGUAGES
 
+SETTINGS_FILE = "clipper_magic.toml"
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 
 
@@ -33,9 +35,26 @@ class Choice(traitlets.Enum[str]):
         return str(value)
 
 
-def settings_file(environ: Mapping[str, str]) -> Path:
-    """Return the path of the user's settings file."""
-    return Path(environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "clipper_magic.toml"
+def settings_files(environ: Mapping[str, str]) -> tuple[Path, Path]:
+    """Return the paths of the folder's settings file and of the user's, the stronger first; either may be missing."""
+    user = Path(environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    return Path(SETTINGS_FILE), user / SETTINGS_FILE
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """Return the settings of a file, none if it is missing.
+
+    Raises
+    ------
+    ClipperUsageError
+        If it is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise ClipperUsageError.of("bad-settings-file", path=str(path), why=str(exc)) from exc
 
 
 def locale_language(environ: Mapping[str, str]) -> str:
@@ -56,7 +75,7 @@ def _boolean(value: object) -> bool:
 
 
 def _outside(name: str, convert: Callable[[Any], Any], fallback: object) -> Any:
-    """Return the traitlets default of ``name``: environment, then file, then ``fallback``."""
+    """Return the traitlets default of ``name``: environment, then files, then ``fallback``."""
 
     @traitlets.default(name)
     def value(self: Clipper) -> object:
@@ -129,17 +148,13 @@ class Clipper(Configurable):
         return locale_language(self._environ) if wished == "auto" else wished
 
     def found_outside(self, name: str) -> list[tuple[str, object]]:
-        """Return ``(where, value)`` of a setting in the environment and in the file, the stronger first."""
+        """Return ``(where, value)`` of a setting in the environment and in the files, the strongest first."""
         found: list[tuple[str, object]] = []
         variable = f"CLIPPER_{name.upper()}"
         if self._environ.get(variable):
             found.append((variable, self._environ[variable]))
-        path = settings_file(self._environ)
-        if path.is_file():
-            try:
-                settings = tomllib.loads(path.read_text(encoding="utf-8"))
-            except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
-                raise ClipperUsageError.of("bad-settings-file", path=str(path), why=str(exc)) from exc
+        for path in settings_files(self._environ):
+            settings = read_settings(path)
             if name in settings:
-                found.append((f"{path.name}: {name}", settings[name]))
+                found.append((f"{path}: {name}", settings[name]))
         return found

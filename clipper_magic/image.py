@@ -6,21 +6,16 @@ Everything that a build needs is in its context, so that it runs without a netwo
 
 from __future__ import annotations
 
-import hashlib
-import json
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from importlib.resources import files
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
 
 import docker
 from docker.errors import APIError, ContainerError, ImageNotFound
-
-from clipper_magic import wheels
 
 KIND_LABEL = "ai.clipper.kind"
 PYTHON_LABEL = "ai.clipper.python"
@@ -158,11 +153,11 @@ def _remove_unused(client: docker.DockerClient, image: str) -> None:
 
 
 def python_of(client: docker.DockerClient, image: str) -> str:
-    """Return the minor version of the Python in a local image ("3.11"); empty if it has none."""
+    """Return the full version of the Python in a local image ("3.11.2"); empty if it has none."""
     known = image_labels(client, image).get(PYTHON_LABEL)
     if known:
         return known
-    program = "import sys; print('%d.%d' % sys.version_info[:2])"
+    program = "import platform; print(platform.python_version())"
     try:
         output: bytes = client.containers.run(
             image, ["-c", program], entrypoint="python3", network_mode="none", remove=True, user="10001:10001"
@@ -170,103 +165,6 @@ def python_of(client: docker.DockerClient, image: str) -> str:
     except (APIError, ContainerError):
         return ""
     return output.decode().strip()
-
-
-def build_serving_image(client: docker.DockerClient, base: str, architecture: str, on_line: OnLine) -> str:
-    """Return the tag of the serving image on ``base``, built unless it exists.
-
-    Parameters
-    ----------
-    client : docker.DockerClient
-        The engine.
-    base : str
-        A local image with the kernel's minor version of Python.
-    architecture : str
-        The engine's, ``"x86_64"`` or ``"aarch64"``.
-    on_line : callable
-        Gets what is being done, line by line.
-
-    Notes
-    -----
-    The tag is a hash of everything that goes in (code, Dockerfile, versions, base), so it never is out of date.
-
-    Raises
-    ------
-    BuildError
-        With the failing step.
-    """
-    source = Path(str(files("serving_image")))
-    requirements = wheels.pinned(wheels.read_requirements(source / "requirements.txt"))
-    context: dict[str, Path | bytes] = {name.name: name for name in sorted(source.glob("*.py"))}
-    context |= {name: source / name for name in ("Dockerfile", "requirements.txt")}
-    contents = [path.read_bytes() for path in context.values() if isinstance(path, Path)]
-    tag = f"clipper_magic/serving:{_digest(*contents, *requirements, image_id(client, base) or base)}"
-    if image_id(client, tag):
-        return tag
-    on_line(f"Building the serving image on {base}")
-    with tempfile.TemporaryDirectory(prefix="clipper-site-") as scratch:
-        site = Path(scratch, "site")
-        _install(requirements, site, architecture, on_line)
-        labels = {
-            KIND_LABEL: "serving",
-            PYTHON_LABEL: wheels.PYTHON_VERSION,
-            PACKAGES_LABEL: json.dumps(wheels.installed_in(site)),
-        }
-        build(client, {**context, "site": site}, tag, labels=labels, arguments={"BASE": base}, on_line=on_line)
-    return tag
-
-
-def add_packages(
-    client: docker.DockerClient, base: str, requirements: Sequence[str], architecture: str, on_line: OnLine
-) -> str:
-    """Return an image that is ``base`` plus packages, built unless it exists; ``base`` itself if it has them all.
-
-    Raises
-    ------
-    BuildError
-        With pip's output.
-    """
-    known: dict[str, str] = json.loads(image_labels(client, base).get(PACKAGES_LABEL, "{}"))
-    have = {f"{name}=={version}" for name, version in known.items()}
-    wanted = [line for line in wheels.pinned(requirements) if line not in have]
-    if not wanted:
-        return base
-    tag = f"clipper_magic/packages:{_digest(*wanted, image_id(client, base) or base)}"
-    if image_id(client, tag):
-        return tag
-    with tempfile.TemporaryDirectory(prefix="clipper-packages-") as scratch:
-        packages = Path(scratch, "packages")
-        _install(wanted, packages, architecture, on_line)
-        wheels.remove_known(packages, known)
-        dockerfile = f"FROM {base}\nCOPY packages /model/packages/\n"
-        labels = {
-            KIND_LABEL: "packages",
-            PACKAGES_LABEL: json.dumps(wheels.installed_in(packages) | known),
-        }
-        build(client, {"Dockerfile": dockerfile.encode(), "packages": packages}, tag, labels=labels, on_line=on_line)
-    return tag
-
-
-def build_model_image(
-    client: docker.DockerClient,
-    base: str,
-    model_data_path: Path,
-    tag: str,
-    labels: Mapping[str, str],
-    on_line: OnLine,
-) -> None:
-    """Build the image of one model version: ``base`` and the model's directory as ``/model/``.
-
-    Raises
-    ------
-    BuildError
-        With the failing step.
-    """
-    # The folder keeps its path inside the context, so that the builder's lines name the folder that the user knows.
-    inside = str(model_data_path.resolve()).lstrip("/")
-    copy = f"COPY {json.dumps(['/' + inside, '/model/'])}" if " " in inside else f"COPY /{inside} /model/"
-    dockerfile = f"FROM {base}\n{copy}\n".encode()
-    build(client, {"Dockerfile": dockerfile, inside: model_data_path}, tag, labels=labels, on_line=on_line)
 
 
 def push(client: docker.DockerClient, tag: str) -> None:
@@ -280,20 +178,3 @@ def push(client: docker.DockerClient, tag: str) -> None:
     for event in client.api.push(tag, stream=True, decode=True):
         if "error" in event:
             raise BuildError(f"pushing {tag}", str(event["error"]))
-
-
-def _install(requirements: Sequence[str], target: Path, architecture: str, on_line: OnLine) -> None:
-    command = f"pip install {' '.join(requirements)}"
-    on_line(command)
-    try:
-        wheels.install(requirements, target, architecture)
-    except wheels.PipError as err:
-        raise BuildError(command, str(err)) from err
-
-
-def _digest(*parts: bytes | str) -> str:
-    digest = hashlib.sha256(wheels.PYTHON_VERSION.encode())
-    for part in parts:
-        data = part.encode() if isinstance(part, str) else part
-        digest.update(len(data).to_bytes(8, "big") + data)
-    return f"{wheels.PYTHON_VERSION}-{digest.hexdigest()[:12]}"

@@ -14,7 +14,10 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+
+from packaging.requirements import Requirement
 
 PYTHON_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 """Minor version of the kernel's Python: the image must have the same."""
@@ -63,8 +66,47 @@ def read_requirements(path: Path) -> list[str]:
     return [line for line in lines if line]
 
 
-def install(requirements: Sequence[str], target: Path, architecture: str) -> None:
-    """Install ``requirements`` and what they need into the folder ``target``, for Linux.
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """Where packages will run.
+
+    Parameters
+    ----------
+    python : str
+        Full version of the image's Python, such as ``"3.11.2"``; its minor version is the kernel's.
+    architecture : str
+        The engine's, in Python's words: ``"x86_64"`` or ``"aarch64"``.
+    """
+
+    python: str
+    architecture: str
+
+    def markers(self) -> dict[str, str]:
+        """Return what differs from the kernel in the markers of requirements."""
+        return {
+            "python_full_version": self.python,
+            "platform_machine": self.architecture,
+            "platform_system": "Linux",
+            "sys_platform": "linux",
+            "os_name": "posix",
+        }
+
+    def pip_options(self) -> list[str]:
+        """Return pip's options for wheels of this platform; none on Linux of the same architecture."""
+        if sys.platform == "linux" and os.uname().machine == self.architecture:
+            return []
+        kinds = [f"{kind}_{self.architecture}" for kind in ("manylinux_2_28", "manylinux_2_17", "manylinux2014")]
+        options = [f"--platform={kind}" for kind in kinds]
+        return [
+            *options,
+            "--implementation=cp",
+            f"--python-version={PYTHON_VERSION}",
+            "--only-binary=:all:",
+        ]
+
+
+def install(requirements: Sequence[str], target: Path, platform: Platform) -> None:
+    """Install ``requirements`` and what they need into the folder ``target``.
 
     Parameters
     ----------
@@ -72,8 +114,8 @@ def install(requirements: Sequence[str], target: Path, architecture: str) -> Non
         As pip takes them.
     target : Path
         A folder that does not exist yet.
-    architecture : str
-        The engine's, in Python's words: ``"x86_64"`` or ``"aarch64"``.
+    platform : Platform
+        Where they will run.
 
     Raises
     ------
@@ -83,26 +125,29 @@ def install(requirements: Sequence[str], target: Path, architecture: str) -> Non
     with tempfile.TemporaryDirectory(prefix="clipper-pip-") as scratch:
         constraints = Path(scratch, "constraints.txt")
         named = {canonical_name(requirement) for requirement in requirements}
-        constraints.write_text(
-            "".join(f"{name}=={version}\n" for name, version in kernel_versions().items() if name not in named),
-            encoding="utf-8",
-        )
-        _pip(
-            *("install", "--quiet", "--no-compile", "--target", str(target), "--constraint", str(constraints)),
-            *_platform_options(architecture),
-            *requirements,
-        )
+        lines = [f"{name}=={version}\n" for name, version in kernel_versions().items() if name not in named]
+        constraints.write_text("".join(lines), encoding="utf-8")
+        options = ["--quiet", "--no-compile", "--constraint", str(constraints), *platform.pip_options()]
+        wanted = list(requirements)
+        # pip reads markers as the kernel's own Python: what only the image's Python needs comes in a second round.
+        while wanted:
+            _pip("install", "--target", str(target), *options, *wanted)
+            wanted = _missing(target, platform)
     # Console scripts name the kernel's interpreter, which is not in the image.
     shutil.rmtree(target / "bin", ignore_errors=True)
 
 
-def _platform_options(architecture: str) -> list[str]:
-    """Return pip's options for wheels of another platform; none on Linux of the same architecture."""
-    if sys.platform == "linux" and os.uname().machine == architecture:
-        return []
-    platforms = [f"manylinux_2_28_{architecture}", f"manylinux_2_17_{architecture}", f"manylinux2014_{architecture}"]
-    options = [f"--platform={platform}" for platform in platforms]
-    return [*options, "--implementation=cp", f"--python-version={PYTHON_VERSION}", "--only-binary=:all:"]
+def _missing(folder: Path, platform: Platform) -> list[str]:
+    """Return what the distributions in ``folder`` require on ``platform`` and is not there."""
+    found = installed_in(folder)
+    missing = set()
+    for distribution in importlib.metadata.distributions(path=[str(folder)]):
+        for text in distribution.requires or ():
+            requirement = Requirement(text)
+            applies = requirement.marker is None or requirement.marker.evaluate({**platform.markers(), "extra": ""})
+            if applies and canonical_name(requirement.name) not in found:
+                missing.add(f"{requirement.name}{requirement.specifier}")
+    return sorted(missing)
 
 
 def _pip(*arguments: str) -> None:

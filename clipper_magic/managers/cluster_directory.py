@@ -23,7 +23,7 @@ import stat
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -122,8 +122,11 @@ class ClusterDirectory:
             part.mkdir(mode=0o700)
 
     def remove(self) -> None:
-        """Delete everything, and the parent if no other cluster is there."""
+        """Delete everything."""
         shutil.rmtree(self.path, ignore_errors=True)
+
+    def remove_base(self) -> None:
+        """Delete the parent if no cluster is there; whoever waits for its lock makes it anew."""
         try:
             self.path.parent.rmdir()
         except OSError:
@@ -138,7 +141,11 @@ class ClusterDirectory:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX)
                 if base.exists() and os.path.samestat(os.fstat(handle), base.stat()):
-                    yield
+                    try:
+                        yield
+                    finally:
+                        with suppress(OSError):  # clusters are in it
+                            base.rmdir()
                     return
             finally:
                 os.close(handle)

@@ -41,7 +41,7 @@ from clipper_magic.log import get_cluster_logger
 from clipper_magic.managers import docker_metrics
 from clipper_magic.managers.cluster_directory import ClusterDirectory
 from clipper_magic.managers.docker_engine import connect_engine, engine_errors
-from clipper_magic.managers.docker_images import DockerImages
+from clipper_magic.managers.docker_images import DEFAULT_BASE, DockerImages
 from clipper_magic.managers.docker_keeper import Keeper
 from clipper_magic.managers.docker_labels import DockerCluster, cluster_label
 from clipper_magic.managers.docker_lifecycle import DockerOptions, Lifecycle
@@ -187,9 +187,10 @@ class DockerContainerManager(ContainerManager):
             self.docker_client, self.cluster_name, self._base_image, self.common_labels, self._on_progress
         )
 
-    def _replicas(self, cluster: DockerCluster) -> Replicas:
+    def _use(self, cluster: DockerCluster) -> None:
+        self._cluster = cluster
         lifecycle = self._lifecycle
-        return Replicas(
+        self._replicas = Replicas(
             self.docker_client,
             self.cluster_name,
             lifecycle.containers,
@@ -197,9 +198,6 @@ class DockerContainerManager(ContainerManager):
             cluster.replica_port,
             self._limits,
         )
-
-    def _use(self, cluster: DockerCluster) -> None:
-        self._cluster = cluster
         if self._keeper is None:
             self._keeper = Keeper(self.docker_client, self.cluster_name, self.logger)
             self._keeper.start()
@@ -263,8 +261,11 @@ class DockerContainerManager(ContainerManager):
         """Build ``<cluster>-<name>:<version>``; works unconnected. See ``ContainerManager.build_image``."""
         self.logger.info("Building model Docker image with model data from %s", model_data_path)
         with engine_errors():
-            return self._images.model(
-                name, version, Path(model_data_path), base_image, container_registry, pkgs_to_install or []
+            images = self._images
+            default = base_image == DEFAULT_BASE
+            serving = images.serving_of(self._cluster) if default else images.serving(base_image)
+            return images.model(
+                name, version, Path(model_data_path), serving, container_registry, pkgs_to_install or []
             )
 
     def add_replicas(self, model: ModelSpec, count: int) -> list[Replica]:
@@ -273,7 +274,7 @@ class DockerContainerManager(ContainerManager):
         with engine_errors():
             self._images.require(model.image)
             frontend = self._lifecycle.name_of(Role.QUERY_FRONTEND)
-            added = self._replicas(cluster).add(model, count, self.ready_timeout_s, frontend)
+            added = self._replicas.add(model, count, self.ready_timeout_s, frontend)
             self._refresh_metrics(cluster)
         return added
 
@@ -281,14 +282,14 @@ class DockerContainerManager(ContainerManager):
         """Stop and remove containers; see ``ContainerManager.remove_replicas``."""
         cluster = self._connected()
         with engine_errors():
-            self._replicas(cluster).remove(replicas)
+            self._replicas.remove(replicas)
             self._refresh_metrics(cluster)
 
     def list_replicas(self) -> list[ReplicaStatus]:
         """Return the replicas with what they are seen to do."""
-        cluster = self._connected()
+        self._connected()
         with engine_errors():
-            return self._replicas(cluster).statuses()
+            return self._replicas.statuses()
 
     def _refresh_metrics(self, cluster: DockerCluster) -> None:
         docker_metrics.refresh(self.cluster_name, cluster, self.public_hostname, self._lifecycle.members())
@@ -316,11 +317,11 @@ class DockerContainerManager(ContainerManager):
 
     def tail_log(self, source: Replica | Role, lines: int = 100) -> str:
         """Return the last log lines of a replica or of a role; empty if there is no such container."""
-        cluster = self._connected()
+        self._connected()
         with engine_errors():
             if isinstance(source, Role):
                 return self._lifecycle.tail(source, lines)
-            container = self._replicas(cluster).find(source)
+            container = self._replicas.find(source)
             return self._lifecycle.containers.tail(container, lines) if container else ""
 
     # --- addresses ---

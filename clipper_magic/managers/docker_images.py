@@ -14,7 +14,9 @@ from docker.errors import APIError, ImageNotFound
 from clipper_magic import image, wheels
 from clipper_magic.exceptions import BackendError, ImageBuildError
 from clipper_magic.image import BuildError, OnLine
+from clipper_magic.managers import docker_builds
 from clipper_magic.managers.docker_engine import architecture
+from clipper_magic.managers.docker_labels import DockerCluster
 from serving_image import base_image as debian
 from serving_image.debian_root import DebianError
 
@@ -132,28 +134,41 @@ class DockerImages:
             With the failing step, or if the base has another Python than this kernel.
         """
         name = self.ensure(PYTHON, base or self._base_image)
-        if image.image_labels(self._client, name).get(image.KIND_LABEL) not in ("serving", "packages"):
-            self._check_python(name)
-            try:
-                return image.build_serving_image(self._client, name, architecture(self._client), self._on_line)
-            except BuildError as err:
-                raise ImageBuildError.of("serving-image-failed", step=err.step, log=err.log) from err
-        self._check_python(name)
-        return name
+        platform = self._platform(name)
+        if image.image_labels(self._client, name).get(image.KIND_LABEL) in ("serving", "packages"):
+            return name  # or something that was built on one
+        try:
+            return docker_builds.build_serving_image(self._client, name, platform, self._on_line)
+        except BuildError as err:
+            raise ImageBuildError.of("serving-image-failed", step=err.step, log=err.log) from err
 
-    def _check_python(self, name: str) -> None:
-        theirs = image.python_of(self._client, name)
-        if theirs != wheels.PYTHON_VERSION:
+    def serving_of(self, cluster: DockerCluster | None) -> str:
+        """Return what a cluster's frontends run, if it is here and fits this kernel, else `serving`.
+
+        Replicas and frontends are of one make then, even if clipper_magic has been updated since the start.
+        """
+        if cluster and image.image_id(self._client, cluster.serving_image):
+            python = image.python_of(self._client, cluster.serving_image)
+            if python.startswith(f"{wheels.PYTHON_VERSION}."):
+                return cluster.serving_image
+        return self.serving()
+
+    def _platform(self, name: str) -> wheels.Platform:
+        """Return what an image runs on; refuse another minor version of Python than the kernel's."""
+        python = image.python_of(self._client, name)
+        minor = ".".join(python.split(".")[:2])
+        if minor != wheels.PYTHON_VERSION:
             raise ImageBuildError.of(
-                "python-mismatch", image=name, theirs=theirs or "(none)", ours=wheels.PYTHON_VERSION
+                "python-mismatch", image=name, theirs=minor or "(none)", ours=wheels.PYTHON_VERSION
             )
+        return wheels.Platform(python, architecture(self._client))
 
     def model(
         self,
         name: str,
         version: str,
         model_data_path: Path,
-        base: str,
+        serving: str,
         registry: str | None,
         packages: Sequence[str],
     ) -> str:
@@ -165,8 +180,8 @@ class DockerImages:
             Of the model.
         model_data_path : Path
             Directory that a deployer made.
-        base : str
-            Image to build on; "default" for the cluster's serving image.
+        serving : str
+            The serving image to build on.
         registry : str or None
             Where to push to.
         packages : sequence of str
@@ -180,14 +195,13 @@ class DockerImages:
         if not (model_data_path / "model.json").is_file():
             raise ImageBuildError.of("bad-model-data", path=model_data_path, reason="it has no model.json")
         tag = self.tag(name, version, registry)
-        serving = self.serving("" if base == DEFAULT_BASE else base)
         own = json.loads((model_data_path / "model.json").read_text(encoding="utf-8")).get("packages", [])
         # What the user asks for takes precedence over what was found.
         asked = {wheels.canonical_name(requirement) for requirement in packages}
         needed = [*packages, *(line for line in own if wheels.canonical_name(line) not in asked)]
         try:
-            on = image.add_packages(self._client, serving, needed, architecture(self._client), self._on_line)
-            image.build_model_image(self._client, on, model_data_path, tag, self._labels, self._on_line)
+            on = docker_builds.add_packages(self._client, serving, needed, self._platform(serving), self._on_line)
+            docker_builds.build_model_image(self._client, on, model_data_path, tag, self._labels, self._on_line)
         except BuildError as err:
             raise ImageBuildError.of(
                 "image-build-failed", model=name, version=version, step=err.step, log=err.log

@@ -28,6 +28,7 @@ METRIC_CONFIG = "ai.clipper.metric.config"
 MODEL_NAME = "ai.clipper.model.name"
 MODEL_VERSION = "ai.clipper.model.version"
 REPLICA_ID = "ai.clipper.model.replica_id"
+SERVING_IMAGE = "ai.clipper.serving.image"
 KEEP_STATE = "ai.clipper.keep_state"
 
 ROLE_LABELS: Mapping[Role, str] = {
@@ -55,6 +56,8 @@ class DockerCluster:
         Where replicas listen inside their containers.
     metric_config : str
         Path of the copy of Prometheus' configuration; empty without metrics.
+    serving_image : str
+        What its frontends run.
     """
 
     cluster_id: str
@@ -64,6 +67,7 @@ class DockerCluster:
     metric_port: int
     replica_port: int
     metric_config: str
+    serving_image: str
 
 
 def cluster_label(cluster_name: str) -> dict[str, str]:
@@ -89,6 +93,7 @@ def read_cluster(labels_of_all: Iterable[Mapping[str, str]]) -> DockerCluster | 
         metric_port=int(labels.get(METRIC_PORT, "0")),
         replica_port=int(labels[REPLICA_PORT]),
         metric_config=labels.get(METRIC_CONFIG, ""),
+        serving_image=labels[SERVING_IMAGE],
     )
 
 

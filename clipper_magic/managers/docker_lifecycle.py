@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from docker.errors import APIError
 from docker.models.containers import Container
 from docker.models.volumes import Volume
 
+from clipper_magic._version import __version__
 from clipper_magic.container_manager import ClusterOptions, Role, StopReport
 from clipper_magic.exceptions import ClusterExistsError, ClusterStartError
 from clipper_magic.log import ClusterLogger
@@ -131,8 +133,9 @@ class Lifecycle:
             redis_ip=options.redis_ip,
             redis_port=options.redis_port,
             cache_size_bytes=cluster.cache_size_bytes,
-            query_image=cluster.query_frontend_image or serving,
-            management_image=cluster.mgmt_frontend_image or serving,
+            serving_image=serving,
+            query_image=_frontend_image(cluster.query_frontend_image, serving),
+            management_image=_frontend_image(cluster.mgmt_frontend_image, serving),
             redis_image=redis,
             prometheus_image=prometheus,
             metric_config=new_config_path() if prometheus else "",
@@ -152,7 +155,11 @@ class Lifecycle:
         def abort() -> None:
             self._end(self.members())
 
-        services.start(state, metrics, config_of, abort)
+        try:
+            services.start(state, metrics, config_of, abort)
+        except BaseException:
+            remove_config(options.metric_config)
+            raise
 
     def _volume_name(self, purpose: str) -> str:
         return f"clipper-{self._options.cluster_name}-{purpose}"
@@ -226,6 +233,11 @@ class Lifecycle:
         for member in members:
             remove_config(member.labels.get(labels.METRIC_CONFIG, ""))
         return report
+
+
+def _frontend_image(wish: str, serving: str) -> str:
+    """Return the image of a frontend. Clipper's names of its own images, the defaults, mean the serving image here."""
+    return serving if not wish or re.fullmatch(rf"clipper/[\w-]+:{re.escape(__version__)}", wish) else wish
 
 
 def _should_run(container: Container) -> bool:

@@ -50,6 +50,8 @@ class Replicas:
         self._network = network
         self._port = port
         self._limits = limits
+        # Which start of which container was seen to be ready: the engine itself looks only every ten seconds.
+        self._seen_ready: set[tuple[str, str]] = set()
 
     def add(self, model: ModelSpec, count: int, timeout_s: float, query_frontend: str) -> list[Replica]:
         """Start replicas; return when every one answers.
@@ -122,6 +124,8 @@ class Replicas:
             self._containers.await_ready(container, self._port, timeout_s)
             # Only now: while it loads, the engine must not restart what has failed, and its log must not repeat.
             self._containers.keep_running(container)
+            container.reload()
+            self._seen_ready.add((str(container.id), str(container.attrs["State"]["StartedAt"])))
         except ContainerEnded as err:
             raise ReplicaStartError.of("replica-died", exit_code=err.exit_code, log=err.log, **who) from err
         except TimeoutError as err:
@@ -171,9 +175,12 @@ class Replicas:
             return ReplicaState.READY
         if health == "unhealthy":
             return ReplicaState.DEAD
-        # The engine has not looked since the last start, which is at most one interval ago: look ourselves.
-        try:
-            self._containers.await_ready(container, self._port, _PROBE_TIMEOUT_S)
-        except (ContainerEnded, TimeoutError, NotFound):
-            return ReplicaState.STARTING
+        # The engine has not looked since the last start: look ourselves, once.
+        start = (str(container.id), str(state["StartedAt"]))
+        if start not in self._seen_ready:
+            try:
+                self._containers.await_ready(container, self._port, _PROBE_TIMEOUT_S)
+            except (ContainerEnded, TimeoutError, NotFound):
+                return ReplicaState.STARTING
+            self._seen_ready.add(start)
         return ReplicaState.READY

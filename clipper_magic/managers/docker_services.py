@@ -58,7 +58,7 @@ class ServiceOptions:
         Of either.
     cache_size_bytes : int
         Of the query frontend.
-    query_image, management_image, redis_image, prometheus_image : str
+    serving_image, query_image, management_image, redis_image, prometheus_image : str
         Local images; no Prometheus without the last.
     metric_config : str
         Where the copy of Prometheus' configuration is.
@@ -76,6 +76,7 @@ class ServiceOptions:
     redis_ip: str | None
     redis_port: int
     cache_size_bytes: int
+    serving_image: str
     query_image: str
     management_image: str
     redis_image: str
@@ -212,7 +213,11 @@ class Services:
             name=name,
             image=image,
             command=("python3", "-m", f"serving_image.{role}", *listen, *identity),
-            labels={labels.CLUSTER_ID: options.cluster_id, labels.PROTOCOL: str(PROTOCOL_VERSION)},
+            labels={
+                labels.CLUSTER_ID: options.cluster_id,
+                labels.PROTOCOL: str(PROTOCOL_VERSION),
+                labels.SERVING_IMAGE: options.serving_image,
+            },
             networks=(self._networks.frontends,),
             health_port=port,
         )

@@ -63,14 +63,15 @@ class PredictionCache(Generic[Q]):
         if not self.enabled or size > self.capacity_bytes:
             return
         old = self._outputs.get(key)
-        if old is None:
-            self._ring.append(key)
-        else:
-            self.size_bytes -= _size_bytes(key, old)
-        self._outputs[key] = output
+        if old is not None:
+            self._outputs[key] = output
+            size = len(output) - len(old)
         self.size_bytes += size
         while self.size_bytes > self.capacity_bytes:
             self._evict()
+        if old is None:
+            self._outputs[key] = output
+            self._ring.append(key)  # just behind the hand
 
     def _evict(self) -> None:
         ring, marked = self._ring, self._marked

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
+from virtual_time import VirtualLoop
+
 from serving_image.address import Address
 from serving_image.cache import PredictionCache
 from serving_image.dispatcher import Dispatcher
@@ -14,7 +16,6 @@ from serving_image.protocol import decode_batch, encode_answer
 from serving_image.query import Query
 from serving_image.replica_client import ReplicaOwner
 from serving_image.serving_metrics import ModelMetrics
-from virtual_time import VirtualLoop
 
 Cost = Callable[[int], float]  # seconds for a batch of so many queries
 
@@ -161,6 +162,7 @@ def closed_loop(model: Model, clients: int, seconds: float, *, warm_up_s: float 
     found: list[Client] = []
     start = model.loop.time() + warm_up_s
     busy_until = 0.0
+    is_over = False
 
     def answered(client: Client) -> None:
         nonlocal busy_until
@@ -171,9 +173,11 @@ def closed_loop(model: Model, clients: int, seconds: float, *, warm_up_s: float 
         model.loop.call_at(busy_until + 200e-6, ask)
 
     def ask() -> None:
-        model.ask(answered)
+        if not is_over:
+            model.ask(answered)
 
     model.run(warm_up_s + seconds, *[ask] * clients)
+    is_over = True
     return found
 
 
@@ -182,11 +186,13 @@ def open_loop(model: Model, per_s: float, seconds: float, *, warm_up_s: float = 
     chance = random.Random(seed)
     found: list[Client] = []
     start = model.loop.time() + warm_up_s
+    is_over = False
 
     def ask() -> None:
-        client = model.ask(found.append)
-        client.counted = client.asked >= start
-        model.loop.call_later(chance.expovariate(per_s), ask)
+        if not is_over:
+            model.ask(found.append)
+            model.loop.call_later(chance.expovariate(per_s), ask)
 
     model.run(warm_up_s + seconds, ask)
-    return [client for client in found if client.counted]
+    is_over = True
+    return [client for client in found if client.asked >= start]

@@ -29,3 +29,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self._jumping.now
+
+    def __del__(self) -> None:
+        if not self.is_closed():
+            self.close()

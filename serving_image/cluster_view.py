@@ -16,6 +16,7 @@ from serving_image.entities import (
     ReplicaSet,
     VersionId,
     decode_entity,
+    encode_entity,
     parse_key,
 )
 from serving_image.errors import ServingError
@@ -134,3 +135,8 @@ class ClusterView:
                 f"model with name '{model_name}' and version '{model_version}' does not exist",
             )
         return self.versions[model_name, model_version]
+
+
+def put(*entities: Entity) -> Changes:
+    """Return the changes that write ``entities``."""
+    return dict(encode_entity(entity) for entity in entities)

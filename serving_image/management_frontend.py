@@ -71,65 +71,47 @@ class ManagementHealth(msgspec.Struct, frozen=True, kw_only=True):
     protocol: int = PROTOCOL_VERSION
 
 
-def build_app(
-    state: ClusterState,
-    sync: RevisionSync,
-    registry: Registry,
-    cluster: str = "default-cluster",
-    cluster_id: str = "",
-) -> bottle.Bottle:
-    """Return the management frontend's application.
+class ManagementFrontend:
+    """The parts of a management frontend.
 
     Parameters
     ----------
     state : ClusterState
-        What it reads and changes.
     sync : RevisionSync
-        How it tells the query frontends.
     registry : Registry
         Where it counts its requests, and those that it refused.
     cluster, cluster_id : str
         Name of the cluster, and what distinguishes it from another of that name.
     """
 
-    def get_status(view: ClusterView, _: admin_requests.Nothing) -> admin_views.Status:
-        """Answer everything: applications, models with versions and replicas, the revision (not in Clipper)."""
-        return admin_views.status(view, cluster, cluster_id)
-
-    def health() -> bytes:
-        return msgspec.json.encode(ManagementHealth(cluster=cluster, cluster_id=cluster_id, revision=state.revision))
-
-    app = bottle.Bottle()
-    json_errors(app)
-    serve_metrics(app, registry)
-    queries: Mapping[str, tuple[type[msgspec.Struct], Query]] = {
-        **QUERIES,
-        "get_status": (admin_requests.Nothing, get_status),
-    }
-    admin = AdminHandlers(state, sync, registry)
-    for verb, (request_type, mutate) in MUTATIONS.items():
-        route(app, verb, admin.mutation(request_type, mutate))
-    for verb, (request_type, query) in queries.items():
-        route(app, verb, admin.query(request_type, query))
-    app.get(["/admin/ping", "/admin/ping/"], callback=lambda: "PONG")
-    app.get("/health", callback=health)
-    app.get("/openapi.json", callback=lambda: msgspec.json.encode(admin_document(MUTATIONS, queries, ManagementHealth)))
-    return app
-
-
-def route(app: bottle.Bottle, verb: str, handler: Handler) -> None:
-    """Route the POST of a verb to its handler, with and without a trailing slash."""
-    app.post([f"/admin/{verb}", f"/admin/{verb}/"], callback=handler)
-
-
-class AdminHandlers:
-    """Makes request handlers from what the API does."""
-
-    def __init__(self, state: ClusterState, sync: RevisionSync, registry: Registry) -> None:
+    def __init__(
+        self, state: ClusterState, sync: RevisionSync, registry: Registry, cluster: str, cluster_id: str
+    ) -> None:
+        self.registry = registry
         self._state = state
         self._sync = sync
+        self._cluster = cluster
+        self._cluster_id = cluster_id
         self._requests = registry.counter("management:requests")
         self._refused = registry.counter("management:refused_requests")
+        self.queries: dict[str, tuple[type[msgspec.Struct], Query]] = {
+            **QUERIES,
+            "get_status": (admin_requests.Nothing, self.get_status),
+        }
+
+    def get_status(self, view: ClusterView, _: admin_requests.Nothing) -> admin_views.Status:
+        """Answer everything: applications, models with versions and replicas, the revision (not in Clipper)."""
+        return admin_views.status(view, self._cluster, self._cluster_id)
+
+    def health(self) -> bytes:
+        """Answer ``GET /health``."""
+        return msgspec.json.encode(
+            ManagementHealth(cluster=self._cluster, cluster_id=self._cluster_id, revision=self._state.revision)
+        )
+
+    def openapi(self) -> bytes:
+        """Answer ``GET /openapi.json``."""
+        return msgspec.json.encode(admin_document(MUTATIONS, self.queries, ManagementHealth))
 
     def query(self, request_type: type[msgspec.Struct], query: Query) -> Handler:
         """Return a handler that answers a question about the newest state."""
@@ -168,6 +150,23 @@ class AdminHandlers:
         return handler
 
 
+def build_app(frontend: ManagementFrontend) -> bottle.Bottle:
+    """Return the Bottle application of a management frontend."""
+    app = bottle.Bottle()
+    json_errors(app)
+    serve_metrics(app, frontend.registry)
+    handlers = {
+        **{verb: frontend.mutation(*entry) for verb, entry in MUTATIONS.items()},
+        **{verb: frontend.query(*entry) for verb, entry in frontend.queries.items()},
+    }
+    for verb, handler in handlers.items():
+        app.post([f"/admin/{verb}", f"/admin/{verb}/"], callback=handler)
+    app.get(["/admin/ping", "/admin/ping/"], callback=lambda: "PONG")
+    app.get("/health", callback=frontend.health)
+    app.get("/openapi.json", callback=frontend.openapi)
+    return app
+
+
 def confirm(text: str, revision: int, unconfirmed: Sequence[Address]) -> str:
     """Return ``text`` if every query frontend confirmed ``revision``; raise unconfirmed if not."""
     if unconfirmed:
@@ -204,12 +203,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # A predecessor may have ended between its commit and its push. Whoever misses this follows the store anyway.
         await sync.push(state.revision)
 
-    run(
-        build_app(state, sync, Registry(time.monotonic), options.cluster, options.cluster_id),
-        [options.listen],
-        on_start=announce,
-        body_limit_bytes=BODY_LIMIT_BYTES,
-    )
+    frontend = ManagementFrontend(state, sync, Registry(time.monotonic), options.cluster, options.cluster_id)
+    run(build_app(frontend), [options.listen], on_start=announce, body_limit_bytes=BODY_LIMIT_BYTES)
     store.close()
 
 

@@ -93,7 +93,6 @@ def build_app(health: ReplicaHealth, runner: ModelRunner, errors: ErrorLog, metr
     app = bottle.Bottle()
     json_errors(app)
     serve_metrics(app, metrics.registry)
-    health_body = msgspec.json.encode(health)
 
     @app.post("/predict")  # type: ignore[untyped-decorator]
     def predict() -> bytes:
@@ -111,14 +110,8 @@ def build_app(health: ReplicaHealth, runner: ModelRunner, errors: ErrorLog, metr
         bottle.response.content_type = MESSAGEPACK
         return encode_answer(answer.outputs, answer.errors)
 
-    @app.get("/health")  # type: ignore[untyped-decorator]
-    def get_health() -> bytes:
-        return health_body
-
-    @app.get("/errors")  # type: ignore[untyped-decorator]
-    def get_errors() -> bytes:
-        return msgspec.json.encode({"errors": errors.groups()})
-
+    app.get("/health", callback=lambda: msgspec.json.encode(health))
+    app.get("/errors", callback=lambda: msgspec.json.encode({"errors": errors.groups()}))
     return app
 
 

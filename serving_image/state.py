@@ -15,16 +15,14 @@ from collections.abc import Iterable, Sequence
 from msgspec.structs import replace
 
 from serving_image.address import Address
-from serving_image.cluster_view import Changes, ClusterView
+from serving_image.cluster_view import Changes, ClusterView, put
 from serving_image.entities import (
     DEFAULT_BATCH_SIZE,
     Application,
-    Entity,
     Model,
     ModelVersion,
     Replica,
     ReplicaSet,
-    encode_entity,
     make_key,
 )
 from serving_image.errors import ServingError
@@ -162,41 +160,20 @@ class ClusterState(ClusterView):
     ) -> str:
         """Register a model version with its replicas and make it current, in one transaction.
 
-        Parameters
-        ----------
-        batch_size : int
-            The largest batch, or -1 for adaptive.
-        max_batch_delay_ms : float, milliseconds, >= 0
-            How long a query may wait for others to join its batch.
-        dry_run : bool
-            Check everything, change nothing.
+        The parameters are the fields of `ModelVersion`; a ``dry_run`` checks everything and changes nothing.
 
         Raises
         ------
         ServingError
             bad-name, bad-input-type, bad-batch-size, bad-request, model-exists, type-mismatch.
         """
-        check_name("model name", model_name)
-        check_name("model version", model_version)
-        for label in labels:
-            check_name("label", label)
         check_replicas(replicas)
-        if batch_size != DEFAULT_BATCH_SIZE and batch_size <= 0:
-            raise ServingError(
-                "bad-batch-size",
-                "The batch size must be positive or DEFAULT_BATCH_SIZE, which is -1",
-            )
+        kind = canonical(input_type)
+        source = (tuple(labels), container_name, model_data_path)
         version = ModelVersion(
-            model_name,
-            model_version,
-            canonical(input_type),
-            tuple(labels),
-            container_name,
-            model_data_path,
-            batch_size,
-            deployment=uuid.uuid4().hex,
-            max_batch_delay_ms=max_batch_delay_ms,
+            model_name, model_version, kind, *source, batch_size, uuid.uuid4().hex, max_batch_delay_ms
         )
+        check_version(version)
 
         def plan() -> Changes:
             changes = self._plan_version(version, replicas)
@@ -279,11 +256,6 @@ class ClusterState(ClusterView):
         return f"Successfully set {len(replicas)} replicas for model '{model_name}' version '{model_version}'"
 
 
-def put(*entities: Entity) -> Changes:
-    """Return the changes that write ``entities``."""
-    return dict(encode_entity(entity) for entity in entities)
-
-
 def check_name(what: str, name: str, forbidden: str = ",:") -> None:
     """Raise bad-name if ``name`` is empty or holds one of the ``forbidden`` characters."""
     if not name:
@@ -291,6 +263,16 @@ def check_name(what: str, name: str, forbidden: str = ",:") -> None:
     if any(character in name for character in forbidden):
         listed = ", ".join(f"'{character}'" for character in forbidden)
         raise ServingError("bad-name", f"Invalid {what} supplied: {name}. Contains one of: {listed}")
+
+
+def check_version(version: ModelVersion) -> None:
+    """Raise bad-name or bad-batch-size if ``version`` may not be registered in any state."""
+    check_name("model name", version.model_name)
+    check_name("model version", version.model_version)
+    for label in version.labels:
+        check_name("label", label)
+    if version.batch_size != DEFAULT_BATCH_SIZE and version.batch_size <= 0:
+        raise ServingError("bad-batch-size", "The batch size must be positive or DEFAULT_BATCH_SIZE, which is -1")
 
 
 def check_replicas(replicas: Iterable[Replica]) -> None:

@@ -13,7 +13,7 @@ import pytest
 from wsgi_client import Response, call
 
 from serving_image.address import Address
-from serving_image.management_frontend import build_app
+from serving_image.management_frontend import ManagementFrontend, build_app
 from serving_image.metrics import Registry
 from serving_image.sqlite_store import SQLiteStore
 from serving_image.state import ClusterState
@@ -49,9 +49,14 @@ def store(tmp_path: Path) -> Iterator[Store]:
     opened.close()
 
 
+def new_app(store: Store, sync: FakeSync) -> bottle.Bottle:
+    registry = Registry(lambda: 0.0)
+    return build_app(ManagementFrontend(ClusterState(store), sync, registry, "test-cluster", "id-1"))
+
+
 @pytest.fixture
 def app(store: Store, sync: FakeSync) -> bottle.Bottle:
-    return build_app(ClusterState(store), sync, Registry(lambda: 0.0), "test-cluster", "id-1")
+    return new_app(store, sync)
 
 
 def post(app: bottle.Bottle, verb: str, request: Any) -> Response:
@@ -315,7 +320,7 @@ def test_metrics_count_requests_and_refusals(served: bottle.Bottle) -> None:
 
 
 def test_what_another_management_frontend_commits_is_seen(app: bottle.Bottle, store: Store, sync: FakeSync) -> None:
-    other = build_app(ClusterState(store), sync, Registry(lambda: 0.0))
+    other = new_app(store, sync)
     post(other, "add_app", APP)
     assert post(app, "get_all_applications", {"verbose": False}).json == ["hello"]
 

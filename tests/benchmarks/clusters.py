@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import logging
 import os
@@ -11,6 +10,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from uuid import uuid4
 
 from clipper_magic import ClipperConnection, LocalContainerManager
 from clipper_magic.container_manager import ContainerManager
@@ -26,8 +26,6 @@ DEFAULT_OUTPUT = "-1.0"
 VERSION = "1"
 ANSWER_TIMEOUT_S = 10.0
 
-_numbers = itertools.count()
-
 
 class LeftOutError(RuntimeError):
     """This machine cannot do this measurement; the message says why."""
@@ -41,7 +39,8 @@ def make_manager(backend: str, noun: str) -> ContainerManager:
     LeftOutError
         If no Docker engine answers.
     """
-    name = f"bench-{noun}-{os.getpid()}-{next(_numbers)}"
+    name = f"bench-{noun}-{os.getpid()}-{uuid4().hex[:6]}"
+    logging.getLogger("clipper_magic").setLevel(logging.WARNING)
     if backend == "local":
         return LocalContainerManager(name)
     require_docker()
@@ -127,7 +126,6 @@ class Cluster:
 def running(noun: str, backend: str = "local", **options: Any) -> Iterator[Cluster]:
     """Run a cluster of its own for an experiment; ``options`` are those of ``ClipperConnection.start_clipper``."""
     manager = make_manager(backend, noun)
-    logging.getLogger("clipper_magic").setLevel(logging.WARNING)
     connection = ClipperConnection(manager)
     try:
         connection.start_clipper(**options)

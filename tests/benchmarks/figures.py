@@ -98,10 +98,10 @@ def format_value(value: float) -> str:
 
     Examples
     --------
-    >>> format_value(41805.3), format_value(3.456), format_value(0.4123)
-    ('41,805', '3.46', '0.412')
+    >>> format_value(41805.3), format_value(3.456), format_value(0.4123), format_value(0.0)
+    ('41,805', '3.46', '0.412', '0')
     """
-    if abs(value) >= 100:
+    if abs(value) >= 100 or value == round(value):
         return f"{value:,.0f}"
     if abs(value) >= 10:
         return f"{value:.1f}"

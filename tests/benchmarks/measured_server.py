@@ -185,7 +185,7 @@ class MeasuredServer:
         return process_tree.measure_memory(self._find_processes())
 
     def _find_processes(self) -> list[int]:
-        return process_tree.find_tree(self._root.pid, f"{TAG}={self._tag}") if self._root else []
+        return process_tree.find_tree(f"{TAG}={self._tag}", self._root.pid) if self._root else []
 
     def read_log(self) -> str:
         """Return the end of what it has printed."""
@@ -197,7 +197,7 @@ class MeasuredServer:
     def stop(self) -> None:
         """End all of its processes."""
         if self._root is not None:
-            process_tree.end_tree(self._root.pid, f"{TAG}={self._tag}")
+            process_tree.end_tree(f"{TAG}={self._tag}", self._root.pid)
             self._root.wait()
             self._root = None
         if self._log is not None:

@@ -33,7 +33,7 @@ class OpenLoad:
     Attributes
     ----------
     body : str
-        A JSON body with `MARK` in the place of nine digits.
+        A JSON body with `MARK` in the place of nine digits, once or more.
     rate : float, queries/s
         The mean; the gaps are exponential.
     connections : int
@@ -104,7 +104,7 @@ class _Client:
             f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: application/json\r\n"
             f"Content-Length: {len(load.body)}\r\n\r\n{load.body}"
         )
-        self._head, self._tail = request.encode().split(MARK.encode())
+        self._parts = request.encode().split(MARK.encode())
         self._address = (parts.hostname or "", parts.port or 80)
         self._bad = load.bad.encode()
         self._limit = load.connections
@@ -150,12 +150,14 @@ class _Client:
             connection.received = b""
             self._number = (self._number + 1) % 10**9
             connection.sent_s = time.perf_counter()
-            connection.socket.sendall(b"%s%09d%s" % (self._head, self._number, self._tail))
+            connection.socket.sendall((b"%09d" % self._number).join(self._parts))
         self.tally.most_outstanding = max(self.tally.most_outstanding, self.outstanding)
 
     def receive(self, timeout_s: float) -> None:
         """Take the answers that are there, or wait for one."""
-        for number, _ in self._poll.poll(timeout_s):
+        ready = self._poll.poll(timeout_s)
+        now_s = time.perf_counter()  # they are all there now; what this process does with them is not the server's time
+        for number, _ in ready:
             connection = self._connections[number]
             try:
                 data = connection.socket.recv(65536)
@@ -163,7 +165,7 @@ class _Client:
                 data = b""
             connection.received += data
             if is_whole(connection.received):
-                self._count(connection)
+                self._count(connection, now_s)
                 if b"connection: close" in connection.received.lower():
                     self._drop(number)
                 else:
@@ -175,8 +177,7 @@ class _Client:
                     self.tally.errors += 1
                 self._drop(number)
 
-    def _count(self, connection: _Connection) -> None:
-        now_s = time.perf_counter()
+    def _count(self, connection: _Connection, now_s: float) -> None:
         self.tally.from_plan_s.append(now_s - connection.planned_s)
         self.tally.from_send_s.append(now_s - connection.sent_s)
         if connection.received.startswith(REFUSED):

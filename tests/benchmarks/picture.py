@@ -77,17 +77,23 @@ def _draw(loads: Loads, theme: Theme, path: Path) -> Path:
 
         columns = loads.workloads
         figure = Figure(figsize=(3.0 * max(2, len(columns)), 5.6), facecolor=theme.ground, layout="constrained")
-        axes = figure.subplots(len(FIELDS), len(columns), squeeze=False, sharex=True)
+        axes = figure.subplots(len(FIELDS), len(columns), squeeze=False, sharex=True, sharey="row")
         for column, workload in enumerate(columns):
             axes[0][column].set_title(SHORT_TITLES[workload], color=theme.ink, fontsize=10)
             for row, field in enumerate(FIELDS):
                 _draw_panel(axes[row][column], loads, workload, field, theme)
+            axes[-1][column].set_xlabel("connections", color=theme.ink)
         for row, label in enumerate(FIELDS.values()):
             axes[row][0].set_ylabel(label, color=theme.ink)
         handles, labels = axes[0][0].get_legend_handles_labels()
-        figure.supxlabel("connections", color=theme.ink, fontsize=9)
         figure.legend(
-            handles, labels, loc="outside lower center", ncols=6, frameon=False, labelcolor=theme.ink, fontsize=9
+            handles[::-1],
+            labels[::-1],
+            loc="outside lower center",
+            ncols=6,
+            frameon=False,
+            labelcolor=theme.ink,
+            fontsize=9,
         )
         figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
     return path
@@ -116,7 +122,9 @@ def _draw_panel(axes: Axes, loads: Loads, workload: str, field: str, theme: Them
             "marker": "o" if mine else MARKERS[1 + index % (len(MARKERS) - 1)],
             "markersize": 5 if mine else 4,
         }
-        axes.plot(*zip(*points, strict=True) if points else ([], []), label=target, **style)
+        axes.plot(
+            *zip(*points, strict=True) if points else ([], []), label="clipper_magic" if mine else target, **style
+        )
 
 
 def _points(loads: Loads, target: str, workload: str, field: str) -> list[tuple[int, float]]:

@@ -47,16 +47,20 @@ def _read_stats() -> dict[int, _Stat]:
     return {pid: stat for pid in pids if (stat := _read_stat(pid)) is not None}
 
 
-def find_tree(root: int, tag: str) -> list[int]:
-    """Return the processes of a server: descendants of ``root``, its session, and those started with ``tag``.
+def find_tree(tag: str, root: int | None = None) -> list[int]:
+    """Return the processes of a server: those started with ``tag``, ``root``, its session, and their descendants.
 
     Parameters
     ----------
     tag : str
         ``NAME=value`` in the environment: finds daemons, which have left their parent and its session.
+    root : int, optional
+        The process that was started first.
     """
     stats = _read_stats()
-    found = {pid for pid, stat in stats.items() if pid == root or stat.session == root or _has_tag(pid, tag)}
+    found = {pid for pid in stats if _has_tag(pid, tag)}
+    if root is not None:
+        found |= {pid for pid, stat in stats.items() if root in (pid, stat.session)}
     return sorted(_with_descendants(found, stats))
 
 
@@ -111,15 +115,15 @@ def is_alive(pid: int) -> bool:
     return stat is not None and stat.state != "Z"
 
 
-def end_tree(root: int, tag: str) -> None:
+def end_tree(tag: str, root: int) -> None:
     """Ask the first process of a server to end, wait, and kill what is left of all of them."""
-    pids = find_tree(root, tag)
+    pids = find_tree(tag, root)
     with contextlib.suppress(ProcessLookupError):
         os.kill(root, signal.SIGTERM)
     deadline_s = time.monotonic() + END_TIMEOUT_S
     while time.monotonic() < deadline_s and any(map(is_alive, pids)):
         time.sleep(0.05)
-    for pid in {*pids, *find_tree(root, tag)}:
+    for pid in {*pids, *find_tree(tag, root)}:
         if is_alive(pid):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from tests.benchmarks import machine
 from tests.benchmarks.figures import Figure, format_value
@@ -58,9 +58,9 @@ def _render_head(records: Sequence[Record]) -> str:
     return "\n\n".join(lines)
 
 
-def render_table(header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
-    """Return a Markdown table; the first ``left`` columns are aligned left, the others right."""
-    rule = ["---"] * left + ["---:"] * (len(header) - left)
+def render_table(header: Sequence[str], rows: Iterable[Sequence[str]], texts: Collection[int] = (0,)) -> str:
+    """Return a Markdown table; the columns in ``texts`` are aligned left, the others are numbers."""
+    rule = ["---" if column in texts else "---:" for column in range(len(header))]
     lines = [header, rule, *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
@@ -77,7 +77,7 @@ def render_figures(figures: Iterable[Figure]) -> str:
         ]
         for figure in figures
     ]
-    return render_table(["figure", "value", "wanted", "reached", "note"], rows)
+    return render_table(["figure", "value", "wanted", "reached", "note"], rows, texts=(0, 2, 3, 4))
 
 
 def _render_rates(loads: Loads) -> str:
@@ -138,7 +138,7 @@ def _render_servers(loads: Loads) -> str:
         "steps. Failures: wrong, default and missing answers. Spread: (max - min) / median of the rates over the "
         "rounds, worst step."
     )
-    return f"## Servers\n\n{note}\n\n{render_table(header, rows, left=2)}"
+    return f"## Servers\n\n{note}\n\n{render_table(header, rows, texts=(0, 1))}"
 
 
 def _cell(value: float | None) -> str:

@@ -155,7 +155,8 @@ def run(arguments: argparse.Namespace) -> int:
             records.end()
     write_report(records, directory)
     if not tally.is_complete:
-        print(f"\n{tally.failed} failed, {tally.postponed} left for lack of time; run again to go on.", flush=True)
+        hint = "" if arguments.quick else " Run again to go on."
+        print(f"\n{tally.failed} failed, {tally.postponed} left for lack of time.{hint}", flush=True)
     return 0 if not tally.failed else 1
 
 

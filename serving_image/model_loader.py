@@ -136,10 +136,10 @@ def python_version() -> str:
 
 def prepare_imports(directory: Path, description: ModelDescription) -> None:
     """Put what the model brought on the module path, and its cells where tracebacks look for source lines."""
-    # Modules of the user's come before packages, and both after what the serving code itself needs.
-    for folder in ("modules", "packages"):
-        if (directory / folder).is_dir():
-            sys.path.append(str(directory / folder))
+    # In front, the user's own modules first: the versions asked for win over those that this environment happens to
+    # have, except for what the serving code has already imported.
+    folders = (directory / "modules", directory / "packages")
+    sys.path[:0] = [str(folder) for folder in folders if folder.is_dir()]
     importlib.invalidate_caches()
     for filename, text in description.sources.items():
         # Without a modification time, linecache never compares the entry with a file on disk.

@@ -71,6 +71,18 @@ def test_modules_and_packages_of_the_model_are_imported(tmp_path: Path) -> None:
     assert load(write_model(tmp_path, source)).call(neutral_inputs("doubles", 1)) == [b"9"]
 
 
+def test_a_module_of_the_model_wins_over_one_of_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("environment", "model/packages", "model/modules"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "rules.py").write_text(f"NAME = {folder!r}\n")
+    monkeypatch.syspath_prepend(tmp_path / "environment")
+    source = "def predict(xs):\n    import rules\n    return [rules.NAME for x in xs]\n"
+    runner = load(write_model(tmp_path / "model", source))
+    assert runner.call(neutral_inputs("doubles", 1)) == [b'"model/modules"']
+
+
 def test_a_traceback_shows_the_lines_of_the_notebook_cell(tmp_path: Path) -> None:
     errors = ErrorLog()
     source = "def predict(xs):\n    return [x[3] for x in xs]  # the fourth\n"

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from clipper_magic.container_manager import ContainerManager
 
 BACKENDS = ("auto", "docker", "local")
+DEFAULT_CLUSTER = "default-cluster"
 ENGINE_TIMEOUT_S = 2.0
 
 _MANAGERS = {
@@ -21,7 +22,7 @@ _MANAGERS = {
 
 
 def choose_container_manager(
-    backend: str | None = None, cluster_name: str = "default-cluster", **options: Any
+    backend: str | None = None, cluster_name: str | None = None, **options: Any
 ) -> ContainerManager:
     """Return the container manager of a backend; nothing is started.
 
@@ -30,8 +31,9 @@ def choose_container_manager(
     backend : {"auto", "docker", "local"}, optional
         "auto" takes Docker where its engine answers, else local processes. Without it, the environment variable
         ``CLIPPER_BACKEND`` decides, and "auto" if that is not set.
-    cluster_name : str
-        Identity of the cluster.
+    cluster_name : str, optional
+        Identity of the cluster. Without it, the environment variable ``CLIPPER_CLUSTER`` decides, and
+        "default-cluster" if that is not set.
     **options
         Go to the container manager's constructor.
 
@@ -43,7 +45,8 @@ def choose_container_manager(
         If there is no such backend.
     """
     kind, _ = choose(backend or os.environ.get("CLIPPER_BACKEND") or "auto")
-    return manager(kind, cluster_name, **options)
+    name = cluster_name or os.environ.get("CLIPPER_CLUSTER") or DEFAULT_CLUSTER
+    return manager(kind, name, **options)
 
 
 def choose(backend: str) -> tuple[str, DockerUnavailableError | None]:

@@ -169,7 +169,7 @@ def _bad_json(why: str) -> ServingError:
 def output_fragment(output: object) -> bytes:
     """Return what a model gave for one input as JSON, ready to splice into an answer.
 
-    Clipper's rule: the text of the output is kept if it is JSON itself (``6.6``, ``"[1, 2]"``), else it becomes a
+    Clipper's rule: the text of the output is kept if it is JSON itself (``6.6``, ``"[1,2]"``), else it becomes a
     JSON string (``nan``, ``True``, ``"DEFAULT"``).
     """
     if type(output) is float:
@@ -180,7 +180,8 @@ def output_fragment(output: object) -> bytes:
     try:
         fragment = text.strip().encode()
         msgspec.json.decode(fragment, type=msgspec.Raw)
-        fragment.decode()
+        if fragment[:1] in (b"[", b"{"):
+            fragment = msgspec.json.format(fragment, indent=-1)  # Clipper writes without spaces
     except (*_NOT_JSON, UnicodeEncodeError):
         return msgspec.json.encode(text.encode(errors="replace").decode())
     return fragment

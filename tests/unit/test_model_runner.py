@@ -69,7 +69,9 @@ def test_an_input_that_has_not_the_form_of_its_type_is_the_callers_error(inputs:
         (np.array([1.5, 2.5]), [b"1.5", b"2.5"]),
         ([float("nan"), None], [b'"nan"', b'"None"']),
         ([(1, 2), True], [b'"(1, 2)"', b'"True"']),
-        (["[1,2]", '{"a":1}'], [b"[1,2]", b'{"a":1}']),
+        ([" [1, 2]\n", '{"a": 1.50}'], [b"[1,2]", b'{"a":1.50}']),
+        (["[1,", '"x"'], [b'"[1,"', b'"x"']),
+        (["[" * 100_000, "1.0"], [b'"' + b"[" * 100_000 + b'"', b"1.0"]),
         ((str(i) for i in range(2)), [b"0", b"1"]),
     ],
 )

@@ -27,6 +27,8 @@ from serving_image.metrics import TICK_S, Registry
 from serving_image.protocol import decode_update
 from serving_image.query import Query
 from serving_image.query_openapi import query_document
+from serving_image.replica_client import ReplicaClient
+from serving_image.replica_slot import Connect
 from serving_image.routes import Routes
 from serving_image.server import DEFAULT_BODY_LIMIT_BYTES, run
 from serving_image.state_follower import StateFollower
@@ -64,6 +66,8 @@ class QueryFrontend:
         Size of the prediction cache; 0 or 1 turns it off.
     max_outstanding : int
         Predictions that may wait at one time.
+    connect : callable
+        Makes the connection to a replica; another one in tests.
     """
 
     def __init__(
@@ -73,6 +77,7 @@ class QueryFrontend:
         cluster_id: str,
         cache_bytes: int = DEFAULT_CACHE_BYTES,
         max_outstanding: int = DEFAULT_MAX_OUTSTANDING,
+        connect: Connect = ReplicaClient,
     ) -> None:
         self.cluster = cluster
         self.cluster_id = cluster_id
@@ -82,13 +87,16 @@ class QueryFrontend:
         self._store = store
         self._cache: PredictionCache[Query] = PredictionCache(cache_bytes)
         self._max_outstanding = max_outstanding
+        self._connect = connect
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Read the state, connect to the replicas, follow the store."""
         view = await asyncio.to_thread(ClusterView, self._store)
         loop = asyncio.get_running_loop()
-        self.routes = Routes(loop, view, self._cache, self.registry, self._max_outstanding, time.monotonic)
+        self.routes = Routes(
+            loop, view, self._cache, self.registry, self._max_outstanding, time.monotonic, self._connect
+        )
         self.follower = StateFollower(view, self.routes)
         self._tasks = [loop.create_task(self.follower.follow()), loop.create_task(self._tick())]
 
@@ -141,10 +149,8 @@ class QueryFrontend:
             request = msgspec.json.decode(read_body(DEFAULT_BODY_LIMIT_BYTES), type=SyncRequest)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise ServingError("bad-json", str(error)) from None
-        return Deferred(
-            asyncio.ensure_future(self.follower.sync(request.revision)),
-            lambda revision: msgspec.json.encode({"revision": revision}),
-        )
+        synced = self.routes.traffic.loop.create_task(self.follower.sync(request.revision))
+        return Deferred(synced, lambda revision: msgspec.json.encode({"revision": revision}))
 
 
 def build_app(frontend: QueryFrontend) -> bottle.Bottle:

@@ -95,6 +95,7 @@ class ClipperConnection(ApplicationVerbs, ModelVerbs):
             self.logger.warning("Error starting Clipper: %s", err.msg)
             raise
         self.connected = True
+        self._restore_replicas()
         self.logger.info("Clipper is running")
 
     def connect(self) -> None:

@@ -85,6 +85,27 @@ class ReplicaVerbs(Connected):
         self.logger.info("Found %d replicas for %s:%s. Adding %d", running, spec.name, spec.version, count)
         return self.cm.add_replicas(spec, count)
 
+    def _restore_replicas(self) -> None:
+        """Start again the replicas that the state names and that do not run: those of a cluster that kept its state.
+
+        A version whose replicas do not start is left without them, with a warning: the others serve.
+        """
+        running = {status.replica.address for status in self.cm.list_replicas()}
+        for model in self._admin.ask("get_status")["models"]:
+            for entry in model["versions"]:
+                lost = [replica for replica in entry["replicas"] if replica["address"] not in running]
+                if not lost:
+                    continue
+                spec = ModelSpec(
+                    model["model_name"], entry["model_version"], entry["input_type"], entry["container_name"]
+                )
+                try:
+                    added = self._start_replicas(spec, 0, len(lost))
+                except DeployError as err:
+                    self.logger.warning("Replicas of %s:%s do not start again: %s", spec.name, spec.version, err)
+                    added = []
+                self._set_replicas(spec, added)
+
     def _set_replicas(self, spec: ModelSpec, replicas: Sequence[Replica]) -> None:
         self._admin.change(
             "set_replicas",

@@ -6,6 +6,7 @@ A test that needs to know which backend it runs on is a mistake in the design.
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -100,6 +101,13 @@ def never_in_time(xs: Any) -> list[str]:
     if any(x[0] for x in xs):  # the warm-up's zeros are quick
         threading.Event().wait(2.0)
     return [str(sum(x)) for x in xs]
+
+
+def never_loads(xs: Any) -> list[str]:
+    import threading
+
+    threading.Event().wait()
+    return []
 
 
 def describe(xs: Any) -> list[str]:
@@ -520,6 +528,25 @@ print(json.dumps([connection.get_query_addr(), connection.get_all_apps()]))
 
         with pytest.raises(NotPicklableError, match=r"holder\['lock'\]' \(of type lock\)"):
             python_deployer.create_endpoint(connection, "unpicklable", "doubles", uses_a_lock)
+
+        assert snapshot(connection) == before
+
+    def test_interrupted_deployment_leaves_nothing(self, connection: ClipperConnection) -> None:
+        before = snapshot(connection)
+        name = "interrupted"
+
+        def interrupt_once_it_starts() -> None:
+            started = wait_for(
+                lambda: any(s.replica.model_name == name for s in connection.cm.list_replicas()), PATIENCE_S
+            )
+            assert started
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+        watcher = threading.Thread(target=interrupt_once_it_starts)
+        watcher.start()
+        with pytest.raises(KeyboardInterrupt):
+            python_deployer.create_endpoint(connection, name, "doubles", never_loads)
+        watcher.join()
 
         assert snapshot(connection) == before
 

@@ -88,6 +88,7 @@ class LocalContainerManager(ContainerManager):
                 self._launch(options)
             except BaseException:
                 self._clean()
+                self._directory.remove_base()
                 raise
 
     def _launch(self, options: ClusterOptions) -> None:
@@ -184,20 +185,8 @@ class LocalContainerManager(ContainerManager):
                 "protocol-mismatch", cluster=self.cluster_name, theirs=record.protocol, ours=PROTOCOL_VERSION
             )
         self._record = record
-        self._ensure_supervised()
+        self._processes.ensure_supervised()
         self._await_frontends_again(record)
-
-    def _ensure_supervised(self) -> None:
-        """Replace a supervisor that died: its processes serve on, but nothing would restart or stop them."""
-        if self._processes.supervised:
-            return
-        with self._directory.lock():
-            if self._processes.supervised:
-                return  # another kernel was quicker
-            self.logger.warning("The process supervisor has died: restarting the cluster's processes under a new one")
-            self._processes.kill()
-            self._processes.launch()
-            self._await_frontends_again(self._connected())
 
     def _await_frontends_again(self, record: ClusterRecord) -> None:
         """Wait for frontends that may be restarting; how they ended before does not matter."""
@@ -211,6 +200,7 @@ class LocalContainerManager(ContainerManager):
         with self._directory.lock():
             stopped, killed = self._processes.stop(graceful)
             self._directory.remove()
+            self._directory.remove_base()
         self._record = None
         return StopReport(stopped=tuple(stopped), killed=tuple(killed))
 
@@ -238,13 +228,11 @@ class LocalContainerManager(ContainerManager):
     def add_replicas(self, model: ModelSpec, count: int) -> list[Replica]:
         """Start replicas and wait until each is ready; see ``ContainerManager.add_replicas``."""
         self._connected()
-        self._ensure_supervised()
         return self._replicas.add(model, self._images.find(model.image), count, self.ready_timeout_s)
 
     def remove_replicas(self, replicas: Sequence[Replica]) -> None:
         """Stop replicas, all at once; return when they have ended."""
         self._connected()
-        self._ensure_supervised()
         self._replicas.remove(replicas)
 
     def list_replicas(self) -> list[ReplicaStatus]:

@@ -9,14 +9,16 @@ import subprocess
 import sys
 import time
 import uuid
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import psutil
 import zmq
 
 import serving_image
+from clipper_magic.container_manager import Role
 from clipper_magic.exceptions import BackendError
+from clipper_magic.log import get_cluster_logger
 from clipper_magic.managers.cluster_directory import ClusterDirectory
 from clipper_magic.managers.health import is_listening
 from clipper_magic.managers.waiting import wait_for
@@ -24,7 +26,10 @@ from clipper_magic.managers.waiting import wait_for
 OUR_MODULES = ("serving_image.", "clipper_magic.managers.supervisor")
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 15.0
-COMMAND_TIMEOUT_S = 15.0
+EXIT_TIMEOUT_S = 5.0
+COMMAND_TIMEOUT_S = 30.0
+ALIVE_CHECK_MS = 100
+DONE, GONE = "done", "gone"
 
 
 class ProcessGroup:
@@ -69,7 +74,27 @@ class ProcessGroup:
         BackendError
             If the supervisor does not answer.
         """
-        self._command("reloadconfig", waiting=True)
+        if self._command("reloadconfig") == GONE:
+            self.ensure_supervised()
+
+    def ensure_supervised(self) -> None:
+        """Replace a supervisor that died: its processes serve on, but nothing would restart or stop them.
+
+        The new one starts what the list of members names; returns when the frontends listen again.
+        """
+        if self.supervised:
+            return
+        with self.directory.lock():
+            if self.supervised:
+                return  # another kernel was quicker
+            logger = get_cluster_logger(self.directory.path.name)
+            logger.warning("The process supervisor has died: restarting the cluster's processes under a new one")
+            self.kill()
+            self.launch()
+            members = self.directory.members().values()
+            frontends = [member.address for member in members if member.role is not Role.MODEL_REPLICA]
+            if not wait_for(lambda: all(is_listening(address) for address in frontends), START_TIMEOUT_S):
+                raise self._failure("the frontends did not start")
 
     def stop(self, graceful: bool) -> tuple[list[str], list[str]]:
         """End every process.
@@ -86,12 +111,9 @@ class ProcessGroup:
         """
         names = [describe(process) for process in self.find()]
         if graceful and self.supervised:
-            try:
-                self._command("quit", waiting=True)
-            except BackendError:
-                pass  # what it left is killed below
-            else:
-                wait_for(lambda: not self.find(), 2.0)
+            with suppress(BackendError):  # what it left is killed below
+                self._command("quit")
+                wait_for(lambda: not self.find(), EXIT_TIMEOUT_S, every_s=0.03)
         left = self.find()
         self.kill()
         return names, [describe(process) for process in left] if graceful else []
@@ -134,34 +156,36 @@ class ProcessGroup:
         """Return the last log lines of a process; empty if it wrote none."""
         return tail_of(self.directory.log_path(name), lines)
 
-    def _command(self, name: str, **properties: Any) -> None:
-        """Send one command to circus and wait for its word.
+    def _command(self, name: str) -> str:
+        """Send one command to circus and wait until it is done; return DONE, or GONE if the supervisor died.
 
         Circus refuses a command while an exclusive one runs: ask again until time is up.
         """
         deadline_s = time.monotonic() + COMMAND_TIMEOUT_S
-        reason = wait_for(
-            lambda: self._ask(name, properties, max(deadline_s - time.monotonic(), 0.1)), COMMAND_TIMEOUT_S
-        )
-        if reason != "ok":
-            raise self.failure(reason or "it is busy")
+        answer = wait_for(lambda: self._ask(name, deadline_s), COMMAND_TIMEOUT_S)
+        if answer not in (DONE, GONE):
+            raise self._failure(answer or "it is busy")
+        return answer
 
-    def _ask(self, name: str, properties: dict[str, Any], timeout_s: float) -> str:
-        """Return "ok", an error, or "" to ask again."""
-        request = {"id": uuid.uuid4().hex, "command": name, "properties": properties}
+    def _ask(self, name: str, deadline_s: float) -> str:
+        """Return DONE, GONE, an error, or "" to ask again."""
+        request = {"id": uuid.uuid4().hex, "command": name, "properties": {"waiting": True}}
         with zmq.Context() as context, context.socket(zmq.DEALER) as channel:
             channel.setsockopt(zmq.LINGER, 0)
             channel.connect(f"ipc://{self.directory.control_socket}")
             channel.send(json.dumps(request).encode())
-            if not channel.poll(int(timeout_s * 1000)):
-                return "it does not answer"
+            while not channel.poll(ALIVE_CHECK_MS):
+                if not self.supervised:
+                    return GONE
+                if time.monotonic() > deadline_s:
+                    return "it does not answer"
             answer = json.loads(channel.recv())
         if answer.get("status") == "ok":
-            return "ok"
+            return DONE
         reason = str(answer.get("reason"))
         return "" if "already running" in reason else reason
 
-    def failure(self, reason: str) -> BackendError:
+    def _failure(self, reason: str) -> BackendError:
         """Return the error to raise when the supervisor does not do its work."""
         return BackendError.of(
             "supervisor-failed",

@@ -44,6 +44,10 @@ class Outcome:
         """Return what a reader must know: nothing, if every answer was right."""
         return f"{self.failures} queries without a right answer: {self.example}" if self.failures else ""
 
+    def by(self, other: Outcome) -> float:
+        """Return this rate as a multiple of another's."""
+        return self.rate / other.rate if other.rate else float("inf")
+
 
 def compare(arrangements: Mapping[str, Callable[[int], ClosedLoop]], effort: Effort) -> dict[str, Outcome]:
     """Measure every arrangement once a round, in an order that turns; return their medians.

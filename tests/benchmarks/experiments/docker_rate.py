@@ -36,4 +36,4 @@ def measure(effort: Effort) -> list[Figure]:
     engine = "with the userland proxy" if proxied else "without the userland proxy"
     note = join_notes(engine, f"{here.rate:,.0f}/s and {there.rate:,.0f}/s", here.note, there.note)
     bound = None if proxied else at_least(SHARE)
-    return [Figure("rate, Docker by local", there.rate / here.rate, bound=bound, note=note)]
+    return [Figure("rate, Docker by local", there.by(here), bound=bound, note=note)]

@@ -26,4 +26,4 @@ def measure(effort: Effort) -> list[Figure]:
         outcomes = compare(arrangements, effort)
         first, second = outcomes[one.name], outcomes[two.name]
     note = join_notes(f"{first.rate:,.0f}/s and {second.rate:,.0f}/s", first.note, second.note)
-    return [Figure("rate of two by that of one", second.rate / first.rate, bound=at_least(1.0), note=note)]
+    return [Figure("rate of two by that of one", second.by(first), bound=at_least(1.0), note=note)]

@@ -48,5 +48,5 @@ def measure(effort: Effort) -> list[Figure]:
         outcomes = compare(arrangements, replace(effort, rounds=effort.rounds * ROUNDS_FACTOR))
         counted, uncounted = outcomes[on.name], outcomes[off.name]
     note = join_notes(f"{counted.rate:,.0f}/s and {uncounted.rate:,.0f}/s", counted.note, uncounted.note)
-    cost = 1 - counted.rate / uncounted.rate
+    cost = 1 - counted.by(uncounted)
     return [Figure("share of the rate that metrics cost", cost, bound=at_most(0.03), note=note)]

@@ -54,7 +54,7 @@ def measure(effort: Effort) -> list[Figure]:
             outcome = outcomes[cluster.name]
             note = join_notes(f"{outcome.rate:,.0f}/s", outcome.note)
             figures.append(Figure(f"{size}: hit ratio", hit_ratio(before[size], after[size])))
-            figures.append(Figure(f"{size}: rate by that of no cache", outcome.rate / base.rate, note=note))
+            figures.append(Figure(f"{size}: rate by that of no cache", outcome.by(base), note=note))
     return figures
 
 

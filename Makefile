@@ -3,7 +3,8 @@ PYTHON  ?= python3
 VENV    ?= .venv
 BACKEND ?= local
 BIN     := $(VENV)/bin
-NBVAL   := --nbval --nbval-current-env --nbval-sanitize-with tests/notebooks/sanitize.cfg --nbval-cell-timeout 120
+NBVAL   := -p tests.notebooks.private_clusters -p tests.notebooks.display_updates --nbval --nbval-current-env \
+           --nbval-sanitize-with tests/notebooks/sanitize.cfg --nbval-cell-timeout 120
 
 .PHONY: help setup demo test test-unit test-docker test-notebooks notebooks lab lint bench bench-quick clean
 
@@ -43,7 +44,7 @@ test-docker: setup  ## run the tests that need a Docker engine
 
 test-notebooks: setup  ## execute the lessons in both languages and compare with their stored outputs
 	$(BIN)/python -m notebooks.build --check
-	CLIPPER_BACKEND=$(BACKEND) $(BIN)/python -m pytest $(NBVAL) notebooks
+	$(BIN)/python -m pytest $(NBVAL) notebooks
 
 notebooks: setup  ## rebuild the French lessons from the English ones and execute both
 	$(BIN)/python -m notebooks.build --execute

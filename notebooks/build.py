@@ -1,7 +1,7 @@
 """Keep the French lessons in step with the English ones.
 
     python -m notebooks.build             write the French notebooks from the English ones and the French texts
-    python -m notebooks.build --execute   the same, then run all notebooks and store their outputs
+    python -m notebooks.build --execute   the same, then run all notebooks and store their outputs (local backend)
     python -m notebooks.build --check     change nothing; exit 1 and say what is out of step
 
 An English notebook is the source: its code cells are the French notebook's code cells. The French text of a lesson is
@@ -11,13 +11,17 @@ English text that it translates. Change the English, and the hash tells which Fr
 
 import argparse
 import hashlib
+import os
 import re
+import secrets
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
+
+from clipper_magic.managers.choice import DEFAULT_CLUSTER
 
 HERE = Path(__file__).resolve().parent
 SOURCE = re.compile(r"^<!-- source: (?P<name>[\w-]+) -->$", re.MULTILINE)
@@ -77,13 +81,34 @@ def save(notebook: nbformat.NotebookNode, path: Path) -> None:
     path.write_text(nbformat.writes(notebook, version=4).rstrip("\n") + "\n", encoding="utf-8")
 
 
-def execute(path: Path) -> None:
-    """Run a notebook in its own folder and store the outputs; a cell that fails without the tag for it raises."""
+def private_environment(cluster: str, backend: str = "local") -> dict[str, str]:
+    """Return an environment for lessons: a cluster of their own, and none of the user's settings.
+
+    Parameters
+    ----------
+    cluster : str
+        The name that stands for "default-cluster".
+    backend : {"local", "docker"}
+    """
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("CLIPPER_")}
+    plain = {"CLIPPER_VERBOSE": "false", "CLIPPER_DEBUG": "false", "CLIPPER_CONFIRM_STOP": "false"}
+    return environment | plain | {"CLIPPER_BACKEND": backend, "CLIPPER_CLUSTER": cluster}
+
+
+def run(path: Path, environment: dict[str, str]) -> nbformat.NotebookNode:
+    """Run a notebook in its own folder and return it with its outputs; a cell that fails without its tag raises."""
     notebook = load(path)
-    NotebookClient(
-        notebook, timeout=180, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}
-    ).execute()
-    save(notebook, path)
+    resources = {"metadata": {"path": str(path.parent)}}
+    client = NotebookClient(notebook, timeout=180, kernel_name="python3", coalesce_streams=True, resources=resources)
+    client.execute(env=environment)
+    return notebook
+
+
+def execute(path: Path) -> None:
+    """Run a notebook on local processes and store its outputs, as a reader would get them."""
+    cluster = f"lessons-{secrets.token_hex(3)}"
+    text = nbformat.writes(run(path, private_environment(cluster)))
+    save(nbformat.reads(text.replace(cluster, DEFAULT_CLUSTER), as_version=4), path)
 
 
 def code_of(notebook: nbformat.NotebookNode) -> list[tuple[str, str, tuple[str, ...]]]:

@@ -209,11 +209,13 @@ class ModelVerbs(ReplicaVerbs):
 
     def stop_models(self, model_names: Sequence[str]) -> None:
         """Stop and unregister every version of these models; unknown names are no error."""
+        self._require_connected()
         names = set(check_names("model_names", model_names))
         self._stop_and_report(model for model in self._versions() if model[0] in names)
 
     def stop_versioned_models(self, model_versions_dict: Mapping[str, Sequence[str | int]]) -> None:
         """Stop and unregister some versions: ``{"name": ["version", …]}``."""
+        self._require_connected()
         wanted = {
             (name, str(version))
             for name, versions in model_versions_dict.items()
@@ -223,6 +225,7 @@ class ModelVerbs(ReplicaVerbs):
 
     def stop_inactive_model_versions(self, model_names: Sequence[str]) -> None:
         """Stop and unregister every version of these models but the current one."""
+        self._require_connected()
         names = set(check_names("model_names", model_names))
         inactive = [
             (model["model_name"], model["model_version"])

@@ -94,8 +94,8 @@ class ReplicaVerbs(Connected):
         for model in self._admin.ask("get_status")["models"]:
             for entry in model["versions"]:
                 lost = [replica for replica in entry["replicas"] if replica["address"] not in running]
-                if not lost:
-                    continue
+                if not lost or entry["container_name"] in ("", NO_CONTAINER):
+                    continue  # whoever runs a containerless model's replicas looks after them
                 spec = ModelSpec(
                     model["model_name"], entry["model_version"], entry["input_type"], entry["container_name"]
                 )

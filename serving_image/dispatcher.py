@@ -6,17 +6,15 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 
-import msgspec
-
 from serving_image.batch_delay import BatchDelay, ServiceTime, fair_share
 from serving_image.batching import SLO_SHARE, AIMDBatchSizer, BatchSizer, DeadlineQueue, FixedBatchSizer
 from serving_image.cache import PredictionCache
 from serving_image.entities import ModelVersion, Replica
 from serving_image.errors import ServingError
-from serving_image.protocol import NO_CONNECTED_MODELS, BatchAnswer, decode_answer, encode_batch
+from serving_image.protocol import NO_CONNECTED_MODELS, BatchAnswer, encode_batch
 from serving_image.query import Query
 from serving_image.replica_client import ReplicaClient
-from serving_image.replica_slot import Connect, Slot
+from serving_image.replica_slot import Connect, Slot, checked
 from serving_image.serving_metrics import MODEL_ERROR, NO_REPLICAS, REPLICA_FAILURE, ModelMetrics
 
 MAX_SENDS = 2  # a query whose replica failed is sent once more
@@ -198,7 +196,7 @@ class Dispatcher:
         self.metrics.queueing.record((now - batch[0].asked) * 1e6)
         slot.client.send(encode_batch([query.key[1] for query in batch]))
         if self._watch_timer is None and len(self._slots) > 1:
-            self._watch_timer = self._loop.call_later(self._patience_s(), self._watch)
+            self._watch_timer = self._loop.call_later(min(self._patience_s(), PATIENCE_FLOOR_S), self._watch)
 
     # ---- answers
 
@@ -296,25 +294,5 @@ class Dispatcher:
                         self._enqueue(query)
         if busy and len(self._slots) > 1:
             oldest = min((slot.sent_at for slot in busy if not slot.is_late), default=now)
-            again_s = max(TIMER_S, oldest + patience_s - now)
+            again_s = min(max(TIMER_S, oldest + patience_s - now), PATIENCE_FLOOR_S)
             self._watch_timer = self._loop.call_later(again_s, self._watch)
-
-
-def checked(status: int, body: bytes, size: int) -> BatchAnswer:
-    """Return the answer to a batch of `size` queries.
-
-    Raises
-    ------
-    ServingError
-        If it is none, with the replica's own cause where it gave one.
-    """
-    if status != 200:
-        try:
-            cause = msgspec.json.decode(body, type=dict[str, str])["cause"]
-        except (msgspec.DecodeError, UnicodeDecodeError, KeyError):
-            cause = "no cause given"
-        raise ServingError("bad-request", f"it answered with status {status}: {cause}")
-    answer = decode_answer(body)
-    if len(answer.outputs) != size:
-        raise ServingError("bad-request", f"it answered {size} queries with {len(answer.outputs)} outputs")
-    return answer

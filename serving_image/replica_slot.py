@@ -6,9 +6,13 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
+import msgspec
+
 from serving_image.address import Address
 from serving_image.batching import BatchSizer
 from serving_image.entities import ModelVersion, Replica
+from serving_image.errors import ServingError
+from serving_image.protocol import BatchAnswer, decode_answer
 from serving_image.query import Query
 from serving_image.replica_client import ReplicaOwner
 
@@ -90,3 +94,23 @@ class Slot:
         """Take note that what was asked of this slot is done: it is connected, or gone."""
         if not self.settled.done():
             self.settled.set_result(None)
+
+
+def checked(status: int, body: bytes, size: int) -> BatchAnswer:
+    """Return the answer to a batch of `size` queries.
+
+    Raises
+    ------
+    ServingError
+        If it is none, with the replica's own cause where it gave one.
+    """
+    if status != 200:
+        try:
+            cause = msgspec.json.decode(body, type=dict[str, str])["cause"]
+        except (msgspec.DecodeError, UnicodeDecodeError, KeyError):
+            cause = "no cause given"
+        raise ServingError("bad-request", f"it answered with status {status}: {cause}")
+    answer = decode_answer(body)
+    if len(answer.outputs) != size:
+        raise ServingError("bad-request", f"it answered {size} queries with {len(answer.outputs)} outputs")
+    return answer

@@ -164,12 +164,10 @@ def install(shell: Any, session: Session) -> None:
     @context_matcher(identifier=MATCHER_ID)  # type: ignore[untyped-decorator]
     def matcher(context: Any) -> dict[str, Any]:
         fragment, words = _suggest_in(context, session.commands, names)
-        return {
-            "completions": [SimpleCompletion(word, type="magic") for word in words],
-            "matched_fragment": fragment,
-            "ordered": True,
-            "suppress": fragment is not None,
-        }
+        if fragment is None:
+            return {"completions": []}
+        found = [SimpleCompletion(word, type="magic") for word in words]
+        return {"completions": found, "matched_fragment": fragment, "ordered": True, "suppress": True}
 
     if shell.Completer is not None:
         shell.Completer.custom_matchers.append(matcher)

@@ -99,9 +99,14 @@ class Clipper(Configurable):
     """
 
     lang = Choice(("auto", *LANGUAGES), help="Language of messages: en, fr, or auto (the locale's).").tag(config=True)
-    backend = Choice(BACKENDS, help="What runs a cluster: docker, local, or auto (Docker if its engine answers).").tag(config=True)
+    backend = Choice(BACKENDS, help="What runs a cluster: docker, local, or auto (Docker if its engine answers).").tag(
+        config=True
+    )
     cluster = traitlets.Unicode(help="Name of the cluster that commands work on.").tag(config=True)
-    panel = Choice(("auto", "widget", "html", "text"), help="Form of %clipper panel: widget, html, text, or auto (the best that works).").tag(config=True)
+    panel = Choice(
+        ("auto", "widget", "html", "text"),
+        help="Form of %clipper panel: widget, html, text, or auto (the best that works).",
+    ).tag(config=True)
     refresh = traitlets.Float(help="Refreshes of the panel a second (0.2 to 10).").tag(config=True)
     verbose = traitlets.Bool(help="Print Clipper's own log lines.").tag(config=True)
     confirm_stop = traitlets.Bool(help="Ask before %clipper stop --all.").tag(config=True)

@@ -82,19 +82,18 @@ class ClipperMagics(Magics):
         """Run one command in its display area; an error of ours shows as one line, and still is an error."""
         __tracebackhide__ = True
         try:
-            with self.session.new_area():
-                try:
-                    return work(line, cell)
-                except ClipperException as exc:
-                    boundary.make_brief(exc, self.session)
-                    raise
-                except KeyboardInterrupt as exc:
-                    raise boundary.interrupted(exc, self.session) from None
-        except ClipperException as exc:
-            # The settings themselves may be what is wrong: then there is no area yet.
-            if not hasattr(exc, "_render_traceback_"):
-                boundary.hide_traceback(exc, boundary.one_line(exc, "en"))
+            area = self.session.new_area()
+        except ClipperException as exc:  # the settings themselves are wrong, their language perhaps
+            boundary.hide_traceback(exc, boundary.one_line(exc, "en"))
             raise
+        with area:
+            try:
+                return work(line, cell)
+            except ClipperException as exc:
+                boundary.make_brief(exc, self.session)
+                raise
+            except KeyboardInterrupt as exc:
+                raise boundary.interrupted(exc, self.session) from None
 
 
 def load_ipython_extension(shell: Any) -> None:

@@ -6,6 +6,7 @@ Only what needs processes is played: a container manager that runs nothing, and 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -32,7 +33,7 @@ from clipper_magic.container_manager import (
 from clipper_magic.exceptions import ClusterExistsError, NoClusterError, ReplicaStartError
 from clipper_magic.managers import choice
 from serving_image.address import Address
-from serving_image.management_frontend import build_app
+from serving_image.management_frontend import ManagementFrontend, build_app
 from serving_image.metrics import Registry
 from serving_image.sqlite_store import SQLiteStore
 from serving_image.state import ClusterState
@@ -41,10 +42,12 @@ from serving_image.state import ClusterState
 class _Confirmed:
     """Query frontends that confirm at once."""
 
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+
     def push(self, revision: int) -> asyncio.Future[list[Address]]:
-        future: asyncio.Future[list[Address]] = asyncio.new_event_loop().create_future()
+        future: asyncio.Future[list[Address]] = self._loop.create_future()
         future.set_result([])
-        future.get_loop().close()
         return future
 
 
@@ -64,6 +67,7 @@ class World:
     """The clusters of one test, by name, and the log of a replica that is to die."""
 
     directory: Path
+    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
     clusters: dict[str, MemoryCluster] = field(default_factory=dict)
     death: str = ""
 
@@ -71,7 +75,9 @@ class World:
 
     def start(self, name: str) -> None:
         store = SQLiteStore(self.directory / f"{name}-{len(self.clusters)}.db")
-        app = build_app(ClusterState(store), _Confirmed(), Registry(lambda: 0.0), name, "id")
+        app = build_app(
+            ManagementFrontend(ClusterState(store), _Confirmed(self.loop), Registry(lambda: 0.0), name, "id")
+        )
         self.clusters[name] = MemoryCluster(app, store)
 
     def stop(self, name: str) -> MemoryCluster | None:
@@ -176,12 +182,12 @@ def memory_world(directory: Path, patch: pytest.MonkeyPatch) -> Iterator[World]:
     patch.setitem(choice._MANAGERS, "local", (__name__, "LocalContainerManager"))
     patch.setattr(choice, "docker_problem", lambda: choice.DockerUnavailableError.of("docker-unavailable", reason="x"))
 
-    def attempt(client: Any, verb: str, payload: Any) -> requests.Response:
-        host = urlsplit(f"//{client.address}").hostname or ""
-        return world.answer(host, f"/admin/{verb}", requests.Request("POST", "http://x", json=payload).prepare().body)
+    def send(adapter: object, request: requests.PreparedRequest, **options: object) -> requests.Response:
+        url = urlsplit(str(request.url))
+        return world.answer(url.hostname or "", url.path, bytes(request.body or b""))  # type: ignore[arg-type]
 
-    patch.setattr("clipper_magic.admin_client.AdminClient._attempt", attempt)
-    for name in list(__import__("os").environ):
+    patch.setattr("requests.adapters.HTTPAdapter.send", send)
+    for name in list(os.environ):
         if name.startswith(("CLIPPER_", "LC_", "LANG")) and name != "CLIPPER_TEST_REQUIRE":
             patch.delenv(name)
     patch.setenv("XDG_CONFIG_HOME", str(directory / "config"))
@@ -190,6 +196,7 @@ def memory_world(directory: Path, patch: pytest.MonkeyPatch) -> Iterator[World]:
     finally:
         for name in list(world.clusters):
             world.stop(name)
+        world.loop.close()
 
 
 class Shell:

@@ -17,7 +17,9 @@ from clipper_magic.wording import Texts
 
 ENGLISH, FRENCH = (catalogue.load("text", language) for language in ("en", "fr"))
 IDS = [(group, name) for group, entries in ENGLISH.items() for name in entries]
-SOURCES = "\n".join(path.read_text(encoding="utf-8") for path in sorted(Path(clipper_magic.__file__).parent.rglob("*.py")))
+SOURCES = "\n".join(
+    path.read_text(encoding="utf-8") for path in sorted(Path(clipper_magic.__file__).parent.rglob("*.py"))
+)
 BY_PARAMETER = ("command", "argument", "option")
 
 
@@ -47,8 +49,10 @@ def test_every_sentence_is_used() -> None:
     unused = [
         f"{group}.{name}"
         for group, name in IDS
-        if group not in BY_PARAMETER and not re.search(rf'"{group}\.{name}"|"{name}"', SOURCES)
-        and not name.startswith("family_") and group != "panel"
+        if group not in BY_PARAMETER
+        and not re.search(rf'"{group}\.{name}"|"{name}"', SOURCES)
+        and not name.startswith("family_")
+        and group != "panel"
     ]
 
     assert unused == []

@@ -45,5 +45,7 @@ def test_no_english_quotes_and_no_three_dots(sentence: str) -> None:
 @pytest.mark.parametrize("sentence", SENTENCES)
 def test_one_word_for_one_thing(sentence: str) -> None:
     """The glossary's words: grappe (not cluster), réplique (not replica), requête (not query)."""
-    words = re.findall(r"[\wÀ-ÿ-]+", re.sub(r"%clipper[^»`]*|--\S+|--?[\w-]+|\{[^}]*\}|\w+\(\)|default-cluster", "", sentence))
+    words = re.findall(
+        r"[\wÀ-ÿ-]+", re.sub(r"%clipper[^»`]*|--\S+|--?[\w-]+|\{[^}]*\}|\w+\(\)|default-cluster", "", sentence)
+    )
     assert not {"cluster", "replica", "replicas", "queries", "query"} & {word.lower() for word in words} - {"query"}

@@ -86,7 +86,14 @@ def read(line: str) -> SimpleNamespace:
 def test_absent_parameters_have_their_defaults() -> None:
     args = read("hello")
 
-    assert (args.app, args.names, args.slo, args.replicas, args.fast, args.pkgs) == ("hello", None, None, 1, False, None)
+    assert (args.app, args.names, args.slo, args.replicas, args.fast, args.pkgs) == (
+        "hello",
+        None,
+        None,
+        1,
+        False,
+        None,
+    )
     assert (args.output, args.help) == (None, False)
 
 

@@ -141,7 +141,9 @@ def test_output_assigns_instead_of_showing(serving: Shell, capsys: Capture) -> N
 def test_python_values_expand(serving: Shell) -> None:
     serving.ip.user_ns["app"] = "hello-world"
 
-    assert serving.run("%clipper app {app}") == serving.run("%clipper app $app") == serving.run("%clipper app hello-world")
+    assert (
+        serving.run("%clipper app {app}") == serving.run("%clipper app $app") == serving.run("%clipper app hello-world")
+    )
 
 
 # --- deploy ---
@@ -199,11 +201,18 @@ def test_labels_and_packages_reach_the_api(shell: Shell, monkeypatch: pytest.Mon
     )
     shell.run("%clipper start;")
     shell.run("def f(xs): return xs")
-    shell.run('%clipper deploy m:7 --func f --input-type d --labels a,b --pkgs x --batch-size 4 --replicas 2 --example "[1]"')
+    shell.run(
+        '%clipper deploy m:7 --func f --input-type d --labels a,b --pkgs x --batch-size 4 --replicas 2 --example "[1]"'
+    )
 
     [named] = calls
     assert named["labels"][:2] == ["a", "b"] and named["labels"][2].startswith("content-")
-    assert (named["pkgs_to_install"], named["batch_size"], named["num_replicas"], named["example"]) == (["x"], 4, 2, [1])
+    assert (named["pkgs_to_install"], named["batch_size"], named["num_replicas"], named["example"]) == (
+        ["x"],
+        4,
+        2,
+        [1],
+    )
 
 
 def test_a_check_runs_here_first(serving: Shell, world: World, capsys: Capture) -> None:
@@ -248,9 +257,7 @@ def test_a_replica_that_dies_shows_its_log(serving: Shell, world: World, capsys:
     assert serving.run("%clipper version sum-model") == "2"
 
 
-def test_an_interrupt_says_what_became_of_it(
-    serving: Shell, monkeypatch: pytest.MonkeyPatch, capsys: Capture
-) -> None:
+def test_an_interrupt_says_what_became_of_it(serving: Shell, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     def interrupted(*args: Any, **named: Any) -> None:
         raise KeyboardInterrupt
 
@@ -333,7 +340,9 @@ def answer_with(monkeypatch: pytest.MonkeyPatch, status: int, answer: Any) -> li
         def json(self) -> Any:
             return answer
 
-    monkeypatch.setattr(queries, "_send", lambda method, addr, path, timeout, **options: sent.append(options) or Reply())
+    monkeypatch.setattr(
+        queries, "_send", lambda method, addr, path, timeout, **options: sent.append(options) or Reply()
+    )
     return sent
 
 
@@ -356,13 +365,21 @@ def test_predict_of_a_list_of_inputs_returns_a_list(serving: Shell, monkeypatch:
 @pytest.mark.parametrize(
     ("explanation", "before", "reason"),
     [
-        ("No connected models found for query", "", "Default output: no replica of sum-model is ready. `%clipper replicas sum-model 1`"),
+        (
+            "No connected models found for query",
+            "",
+            "Default output: no replica of sum-model is ready. `%clipper replicas sum-model 1`",
+        ),
         (
             "No connected models found for query",
             "%clipper unlink hello-world sum-model",
             "Default output: no model is linked to hello-world. `%clipper link hello-world MODEL`",
         ),
-        ("Model sum-model:2 raised KeyError: 'a'", "", "Default output: sum-model:2 raised KeyError: 'a'. `%clipper logs sum-model --errors`"),
+        (
+            "Model sum-model:2 raised KeyError: 'a'",
+            "",
+            "Default output: sum-model:2 raised KeyError: 'a'. `%clipper logs sum-model --errors`",
+        ),
         ("something new", "", "Default output: something new."),
     ],
 )
@@ -412,7 +429,9 @@ def test_equal_tracebacks_are_shown_once(serving: Shell, world: World) -> None:
     }
     groups = serving.run("%clipper logs sum-model:2 --errors")
 
-    assert [(g["model"], g["count"], g["first_time_s"], g["last_time_s"]) for g in groups] == [("sum-model:2", 5, 1.0, 3.0)]
+    assert [(g["model"], g["count"], g["first_time_s"], g["last_time_s"]) for g in groups] == [
+        ("sum-model:2", 5, 1.0, 3.0)
+    ]
     assert groups.text.startswith("sum-model:2 · 5 times · last with the input [9.0]\nTraceback")
 
 

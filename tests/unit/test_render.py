@@ -113,7 +113,9 @@ def test_what_runs_has_a_named_progress_bar() -> None:
 
 
 def test_html_survives_a_notebook_that_is_not_trusted() -> None:
-    everything = html_table(["a"], [["1"]], "title") + Info(a=1)._repr_html_() + report(["x"], ["l"], "log")["text/html"]
+    everything = (
+        html_table(["a"], [["1"]], "title") + Info(a=1)._repr_html_() + report(["x"], ["l"], "log")["text/html"]
+    )
 
     assert not any(word in everything for word in ("<style", "<svg", "var(", "<script"))
 

@@ -144,9 +144,15 @@ class Dispatcher:
                 self._retry(slot.disconnect(), "it was removed", self._clock(), slot)
 
     async def close(self) -> None:
-        """Finish what is in flight, disconnect, answer what is queued with default outputs."""
+        """Answer what is queued with default outputs, finish what is in flight, disconnect."""
         self.set_replicas(())
         await self.settle()
+        self.disconnect()
+
+    def disconnect(self) -> None:
+        """Leave the replicas at once: the process ends."""
+        for slot in (*self._slots.values(), *self._leaving):
+            slot.disconnect()
         for timer in (self._hold_timer, self._watch_timer):
             if timer is not None:
                 timer.cancel()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import gc
 import time
 from collections.abc import Sequence
@@ -102,11 +101,11 @@ class QueryFrontend:
 
     async def stop(self) -> None:
         """Disconnect from the replicas and from the store."""
-        for task in self._tasks:
-            task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.gather(*self._tasks)
-        await self.routes.close()
+        if self._tasks:  # else it was stopped before it had started
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            self.routes.disconnect()
         self._store.close()
 
     async def _tick(self) -> None:

@@ -133,9 +133,12 @@ class Routes:
         pending = [dispatcher.settle() for dispatcher in self.dispatchers.values() if not dispatcher.is_settled]
         await asyncio.gather(*pending, *self._closing)
 
-    async def close(self) -> None:
-        """Finish and disconnect everything."""
-        await asyncio.gather(*(dispatcher.close() for dispatcher in self.dispatchers.values()), *self._closing)
+    def disconnect(self) -> None:
+        """Leave all replicas at once: the process ends."""
+        for dispatcher in self.dispatchers.values():
+            dispatcher.disconnect()
+        for task in self._closing:
+            task.cancel()
 
 
 def _same_endpoint(one: Application, other: Application) -> bool:

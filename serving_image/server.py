@@ -262,7 +262,8 @@ async def _serve(
         for server in servers:
             server.stop()
         await asyncio.wait(serving, timeout=STOP_TIMEOUT_S)
-        if on_stop:
+        # What did not start has nothing to stop, and an error there would hide why it did not.
+        if on_stop and (starting is None or (starting.done() and starting.exception() is None)):
             await on_stop()
 
 

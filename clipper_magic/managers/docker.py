@@ -48,6 +48,10 @@ from clipper_magic.managers.docker_lifecycle import DockerOptions, Lifecycle
 from clipper_magic.managers.docker_replicas import Replicas
 from serving_image import PROTOCOL_VERSION
 
+# A network without a way out still lets names be asked for, through the engine, with some engines and name servers.
+# Names of containers are found all the same, and a model that tries another is told so in a second.
+_NO_NAMES = {"dns": ["127.0.0.1"], "dns_opt": ["timeout:1", "attempts:1"]}
+
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
@@ -144,7 +148,7 @@ class DockerContainerManager(ContainerManager):
         self._lock = ClusterDirectory.locate(cluster_name).lock
         self._base_image = base_image
         self._on_progress = on_progress or self.logger.info
-        self._limits = _limits(memory_limit, cpu_limit)
+        self._replica_settings = {**_limits(memory_limit, cpu_limit), **({} if allow_network else _NO_NAMES)}
         self._options = DockerOptions(
             cluster_name=cluster_name,
             host=docker_ip_address,
@@ -196,7 +200,7 @@ class DockerContainerManager(ContainerManager):
             lifecycle.containers,
             lifecycle.networks.models,
             cluster.replica_port,
-            self._limits,
+            self._replica_settings,
         )
         if self._keeper is None:
             self._keeper = Keeper(self.docker_client, self.cluster_name, self.logger)

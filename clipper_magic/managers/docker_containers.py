@@ -55,8 +55,8 @@ class ContainerPlan:
         Where the role answers ``/health``, inside; 0 if it is not one of our roles.
     health_grace_s : float
         How long it may need before failing health checks count.
-    limits : mapping
-        ``mem_limit``, ``nano_cpus`` and the like, as the client takes them.
+    settings : mapping
+        More, as the client takes it: ``mem_limit``, ``dns`` and the like.
     """
 
     name: str
@@ -70,7 +70,7 @@ class ContainerPlan:
     user: str = ""
     health_port: int = 0
     health_grace_s: float = 30.0
-    limits: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 class ContainerEnded(Exception):
@@ -133,7 +133,7 @@ class Containers:
             "ports": {f"{inside}/tcp": (self._publish_ip, port) for inside, port in plan.ports.items()},
             "volumes": {name: {"bind": path, "mode": "rw"} for name, path in plan.volumes.items()},
             **_locked_down(),
-            **plan.limits,
+            **plan.settings,
         }
         if plan.user:
             settings["user"] = plan.user

@@ -31,8 +31,8 @@ class Replicas:
         The models' network.
     port : int
         Where each listens, in its own container.
-    limits : mapping
-        Memory and processors of each, as the client takes them.
+    settings : mapping
+        More for each, as the client takes it: memory, processors, name servers.
     """
 
     def __init__(
@@ -42,14 +42,14 @@ class Replicas:
         containers: Containers,
         network: str,
         port: int,
-        limits: Mapping[str, Any],
+        settings: Mapping[str, Any],
     ) -> None:
         self._client = client
         self._cluster_name = cluster_name
         self._containers = containers
         self._network = network
         self._port = port
-        self._limits = limits
+        self._settings = settings
         # Which start of which container was seen to be ready: the engine itself looks only every ten seconds.
         self._seen_ready: set[tuple[str, str]] = set()
 
@@ -111,7 +111,7 @@ class Replicas:
             },
             health_port=self._port,
             health_grace_s=timeout_s,
-            limits=self._limits,
+            settings=self._settings,
         )
 
     def _await(self, container: Container, replica: Replica, timeout_s: float) -> None:

@@ -68,7 +68,7 @@ class DockerBackend:
             "clipper_management_port": self._free_port(),
             "prometheus_port": self._free_port(),
         }
-        return DockerContainerManager(cluster_name, docker_network=self.network, **{**ports, **options})
+        return DockerContainerManager(cluster_name, **{"docker_network": self.network, **ports, **options})
 
     def manager_source(self, cluster_name: str) -> str:
         return (
@@ -98,7 +98,5 @@ class DockerBackend:
 
 
 @pytest.fixture(scope="session")
-def backend(
-    engine: docker.DockerClient, session_token: str, free_port: Callable[[], int]
-) -> DockerBackend:
+def backend(engine: docker.DockerClient, session_token: str, free_port: Callable[[], int]) -> DockerBackend:
     return DockerBackend(engine, f"{session_token}-net", free_port)

@@ -98,15 +98,14 @@ def run_closed_loop(
             url,
         ]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=seconds + 60)
-    found: dict[str, Any] | None = None
-    example = ""
-    for line in done.stdout.splitlines():
-        if line.startswith("JSON "):
-            found = json.loads(line.removeprefix("JSON "))
-        elif line.startswith("EXAMPLE "):
-            example = line.removeprefix("EXAMPLE ")
-    if found is None:
+    found = [line.removeprefix("JSON ") for line in done.stdout.splitlines() if line.startswith("JSON ")]
+    if not found:
         raise RuntimeError(f"wrk gave no figures for {url}: {done.stdout}{done.stderr}")
+    example = "".join(line.removeprefix("EXAMPLE ") for line in done.stdout.splitlines() if line.startswith("EXAMPLE "))
+    return _read_figures(connections, json.loads(found[0]), example)
+
+
+def _read_figures(connections: int, found: dict[str, Any], example: str) -> ClosedLoop:
     return ClosedLoop(
         connections=connections,
         rate=round((found["requests"] - found["bad"]) / found["seconds"], 1),

@@ -40,10 +40,11 @@ class Records:
         """
         earlier = [] if fresh else read_records(self.path)
         if earlier and earlier[-1]["kind"] != "end":
-            begun = earlier[0].get("options")
-            if begun != header["options"]:
+            begun, asked = earlier[0]["options"], header["options"]
+            others = [f"{name} {value}" for name, value in begun.items() if asked.get(name) != value]
+            if others:
                 raise OtherRunError(
-                    f"{self.path} holds an unfinished run with other options ({begun}). "
+                    f"{self.path} holds an unfinished run with other options: {'; '.join(others)}. "
                     "Finish it with the same ones, or begin anew with --fresh."
                 )
             self.all = earlier

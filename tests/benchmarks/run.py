@@ -44,6 +44,7 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--workloads", help="comma-separated, of w1,w2,w3,w4")
     parser.add_argument("--seconds", type=int, help="of each closed-loop step")
     parser.add_argument("--rounds", type=int, help="of the loads")
+    parser.add_argument("--patience", type=float, help="seconds that each step waits for a quiet machine")
     parser.add_argument("--minutes", type=float, help="begin nothing new after so many; a later run goes on")
     parser.add_argument("--fresh", action="store_true", help="begin anew, even if an unfinished run could go on")
     parser.add_argument("--out", type=Path, help="directory of the results")
@@ -69,6 +70,7 @@ def make_options(arguments: argparse.Namespace) -> Options:
         "workloads": _split(arguments.workloads) or None,
         "seconds": arguments.seconds,
         "rounds": arguments.rounds,
+        "patience_s": arguments.patience,
     }
     return replace(options, **{name: value for name, value in changes.items() if value is not None})
 

@@ -125,19 +125,19 @@ class ClusterDirectory:
         """Delete everything."""
         shutil.rmtree(self.path, ignore_errors=True)
 
-    def remove_base(self) -> None:
-        """Delete the parent if no cluster is there; whoever waits for its lock makes it anew."""
-        try:
-            self.path.parent.rmdir()
-        except OSError:
-            return  # another cluster lives there
-
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the lock of all this user's clusters: two starts must not choose the same port."""
+        """Hold the lock of all this user's clusters: two starts must not choose the same port.
+
+        The directory that all clusters are in is what is locked; it goes with the last of them, and whoever waits for
+        its lock makes it anew.
+        """
         while True:
-            base = _private_directory(self.path.parent)
-            handle = os.open(base, os.O_RDONLY)
+            try:
+                base = _private_directory(self.path.parent)
+                handle = os.open(base, os.O_RDONLY)
+            except FileNotFoundError:
+                continue  # it went with somebody's last cluster, just now
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX)
                 if base.exists() and os.path.samestat(os.fstat(handle), base.stat()):

@@ -88,7 +88,6 @@ class LocalContainerManager(ContainerManager):
                 self._launch(options)
             except BaseException:
                 self._clean()
-                self._directory.remove_base()
                 raise
 
     def _launch(self, options: ClusterOptions) -> None:
@@ -200,7 +199,6 @@ class LocalContainerManager(ContainerManager):
         with self._directory.lock():
             stopped, killed = self._processes.stop(graceful)
             self._directory.remove()
-            self._directory.remove_base()
         self._record = None
         return StopReport(stopped=tuple(stopped), killed=tuple(killed))
 

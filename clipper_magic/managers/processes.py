@@ -21,6 +21,7 @@ from clipper_magic.exceptions import BackendError
 from clipper_magic.log import get_cluster_logger
 from clipper_magic.managers.cluster_directory import ClusterDirectory
 from clipper_magic.managers.health import is_listening
+from clipper_magic.managers.logs import tail_of
 from clipper_magic.managers.waiting import wait_for
 
 OUR_MODULES = ("serving_image.", "clipper_magic.managers.supervisor")
@@ -218,14 +219,3 @@ def describe(process: psutil.Process) -> str:
     command = process.info["cmdline"] or []
     module = next((argument for argument in command if argument.startswith(OUR_MODULES)), "process")
     return f"{module} (pid {process.pid})"
-
-
-def tail_of(path: Path, lines: int) -> str:
-    """Return the last ``lines`` lines of a text file; empty if there is none."""
-    try:
-        with path.open("rb") as log:
-            log.seek(max(path.stat().st_size - 400 * lines - 4096, 0))
-            text = log.read().decode("utf-8", errors="replace")
-    except FileNotFoundError:
-        return ""
-    return "\n".join(text.splitlines()[-lines:])

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
 import signal
 import socket
 import sys
 import time
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +32,8 @@ from clipper_magic.managers.cluster_directory import (  # noqa: E402
     Member,
     write_atomically,
 )
+from clipper_magic.managers.logs import truncate_large  # noqa: E402
 
-LOG_LIMIT_BYTES = 8 * 1024 * 1024
 GRACEFUL_STOP_S = 10.0
 TEND_EVERY_MS = 1000
 
@@ -145,15 +143,6 @@ class Supervisor(Arbiter):  # type: ignore[misc]
     async def _tend(self) -> None:
         await self._start_due()
         truncate_large(self._directory.logs.glob("*.log"))
-
-
-def truncate_large(paths: Iterable[Path]) -> None:
-    """Keep logs bounded: copy a large one to ``.1`` and empty it (its writer appends, so it goes on at 0)."""
-    for path in paths:
-        if path.stat().st_size > LOG_LIMIT_BYTES:
-            shutil.copyfile(path, path.with_suffix(".log.1"))
-            with path.open("r+b") as log:
-                log.truncate(0)
 
 
 def main() -> None:

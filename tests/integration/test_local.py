@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psutil
 import pytest
 import requests
@@ -29,9 +30,10 @@ from clipper_magic.exceptions import (
     ClusterStartError,
     ImageBuildError,
     NoClusterError,
+    ProtocolMismatchError,
     ReplicaStartError,
 )
-from clipper_magic.managers.cluster_directory import ClusterDirectory
+from clipper_magic.managers.cluster_directory import ClusterDirectory, write_atomically
 from clipper_magic.managers.processes import ProcessGroup
 from clipper_magic.managers.waiting import wait_for
 
@@ -247,6 +249,16 @@ def test_a_frontend_that_ends_makes_the_start_fail_with_its_log(
     assert "invalid" in str(caught.value)
     assert "exit code 2" in str(caught.value)
     assert [*processes_with(name), *directories_with(name)] == []
+
+
+def test_cluster_of_another_version_is_not_connected_to(own: ClipperConnection) -> None:
+    directory = ClusterDirectory.locate(own.cm.cluster_name)
+    record = directory.read_record()
+    assert record is not None
+    write_atomically(directory.record_path, msgspec.structs.replace(record, protocol=99))
+
+    with pytest.raises(ProtocolMismatchError, match=r"speaks protocol 99, this kernel speaks \d+"):
+        LocalContainerManager(own.cm.cluster_name).connect()
 
 
 @pytest.mark.parametrize("name", ["", "../x", "a/b", "-x", "a" * 61, "a b"])

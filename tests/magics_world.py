@@ -30,7 +30,7 @@ from clipper_magic.container_manager import (
     Role,
     StopReport,
 )
-from clipper_magic.exceptions import ClusterExistsError, NoClusterError, ReplicaStartError
+from clipper_magic.exceptions import ClusterExistsError, DockerUnavailableError, NoClusterError, ReplicaStartError
 from clipper_magic.managers import choice
 from serving_image.address import Address
 from serving_image.management_frontend import ManagementFrontend, build_app
@@ -175,12 +175,16 @@ class LocalContainerManager(ContainerManager):
         return f"{self.cluster_name}:1337"
 
 
+def _no_engine(timeout_s: float) -> None:
+    raise DockerUnavailableError.of("docker-unavailable", reason="none in tests")
+
+
 @contextmanager
 def memory_world(directory: Path, patch: pytest.MonkeyPatch) -> Iterator[World]:
     """Let the backend "local" mean clusters in memory; no Docker engine, no settings of this machine."""
     World.current = world = World(directory)
     patch.setitem(choice._MANAGERS, "local", (__name__, "LocalContainerManager"))
-    patch.setattr(choice, "docker_problem", lambda: choice.DockerUnavailableError.of("docker-unavailable", reason="x"))
+    patch.setattr("clipper_magic.managers.docker_engine.connect_engine", _no_engine)
 
     def send(adapter: object, request: requests.PreparedRequest, **options: object) -> requests.Response:
         url = urlsplit(str(request.url))

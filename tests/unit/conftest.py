@@ -31,7 +31,7 @@ def serving(shell: Shell) -> Shell:
     for cell in (
         "%clipper start;",
         "%clipper register hello-world --input-type doubles --default-output -1.0 --slo 100ms;",
-        "%%clipper_deploy sum-model:1 --input-type doubles --app hello-world\ndef f(xs): return [str(sum(x)) for x in xs]",
+        "%%clipper_deploy sum-model:1 --app hello-world\ndef f(xs): return [str(sum(x)) for x in xs]",
         "%%clipper_deploy sum-model\ndef f(xs): return [str(max(x)) for x in xs]",
     ):
         shell.run(cell)

@@ -74,8 +74,14 @@ def test_help_lists_every_command_once() -> None:
 
 @pytest.mark.parametrize(
     ("language", "n", "expected"),
-    [("en", 0, "0 replicas ready"), ("en", 1, "1 replica ready"), ("en", 2, "2 replicas ready")]
-    + [("fr", 0, "0 réplique prête"), ("fr", 1, "1 réplique prête"), ("fr", 2, "2 répliques prêtes")],
+    [
+        ("en", 0, "0 replicas ready"),
+        ("en", 1, "1 replica ready"),
+        ("en", 2, "2 replicas ready"),
+        ("fr", 0, "0 réplique prête"),
+        ("fr", 1, "1 réplique prête"),
+        ("fr", 2, "2 répliques prêtes"),
+    ],
 )
 def test_plurals(language: str, n: int, expected: str) -> None:
     assert Texts(language)("deploy.replicas_ready", n=n) == expected

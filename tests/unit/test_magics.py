@@ -29,7 +29,7 @@ def test_load_ext_is_silent_and_harmless_twice(world: World, capsys: Capture) ->
     assert capsys.readouterr() == ("", "")
     assert shell.session is not first
     assert len([c for c in shell.ip.configurables if type(c).__name__ == "Clipper"]) == 1
-    assert len([m for m in shell.ip.Completer.custom_matchers]) == 1
+    assert len(shell.ip.Completer.custom_matchers) == 1
     shell.close()
 
 

@@ -67,7 +67,8 @@ MESSAGES = [
         "AlreadyRegisteredError: Application hello-world is registered with other settings: "
         "input_type: 'doubles' → 'strings'. Fix: %clipper unregister hello-world first, or use another name.",
         "AlreadyRegisteredError: L'application hello-world est enregistrée avec d'autres réglages : "
-        "input_type: 'doubles' → 'strings'. Solution : %clipper unregister hello-world d'abord, ou prenez un autre nom.",
+        "input_type: 'doubles' → 'strings'. Solution : %clipper unregister hello-world d'abord, ou prenez un autre "
+        "nom.",
     ),
     (
         "%clipper app helo-world",

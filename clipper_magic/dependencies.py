@@ -38,10 +38,11 @@ def module_path(name: str) -> Path | None:
         spec = util.find_spec(name)
     except (ImportError, ValueError, AttributeError):
         return None  # not importable here, or a module made by hand
-    if spec is None or not spec.origin or not spec.has_location:
+    if spec is None:
         return None
-    origin = Path(spec.origin)
-    return origin.parent if spec.submodule_search_locations else origin
+    if spec.submodule_search_locations:
+        return Path(next(iter(spec.submodule_search_locations)))  # a namespace package has no file, only places
+    return Path(spec.origin) if spec.origin and spec.has_location else None
 
 
 def is_local(name: str) -> bool:
@@ -113,8 +114,19 @@ def pinned_requirements(modules: Iterable[str]) -> list[str]:
     A checkout (an editable installation) has no such version elsewhere, and is a local module instead.
     """
     wanted = [name for name in top_level(modules) if name not in sys.stdlib_module_names and not is_local(name)]
-    if not wanted:
-        return []
-    owners = metadata.packages_distributions()
-    names = {owner for module in wanted for owner in owners.get(module, [])}
-    return sorted(f"{name}=={metadata.version(name)}" for name in names)
+    return sorted({f"{name}=={metadata.version(name)}" for name in _distributions(wanted)})
+
+
+def _distributions(modules: Iterable[str]) -> set[str]:
+    """Return the distributions that these top-level modules come from.
+
+    Most have the module's name; only for the others are the files of everything installed searched, which takes long.
+    """
+    found, others = set(), set()
+    for module in modules:
+        try:
+            found.add(metadata.distribution(module).metadata["Name"])
+        except metadata.PackageNotFoundError:
+            others.add(module)
+    owners = metadata.packages_distributions() if others else {}
+    return found.union(*(owners.get(module, []) for module in others))

@@ -33,6 +33,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (package / "data.txt").write_text("data")
     (package / "__pycache__").mkdir()
     (tmp_path / "dep_unused.py").write_text("")
+    (tmp_path / "dep_space").mkdir()
+    (tmp_path / "dep_space" / "inner.py").write_text("")
     monkeypatch.syspath_prepend(str(tmp_path))
     yield tmp_path
     for name in [name for name in sys.modules if name.startswith("dep_")]:
@@ -52,6 +54,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         ("no_such_module_anywhere", False),
         ("dep_one", True),
         ("dep_pack", True),
+        ("dep_space", True),
     ],
 )
 def test_is_local(folder: Path, name: str, expected: bool) -> None:
@@ -61,6 +64,7 @@ def test_is_local(folder: Path, name: str, expected: bool) -> None:
 def test_module_path(folder: Path) -> None:
     assert module_path("dep_one") == folder / "dep_one.py"
     assert module_path("dep_pack") == folder / "dep_pack"
+    assert module_path("dep_space") == folder / "dep_space"
     assert module_path("sys") is None
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import requests
 
-from clipper_magic._version import __version__
+from clipper_magic import __registry__, __version__
 from clipper_magic.container_manager import DEFAULT_PREDICTION_CACHE_SIZE_BYTES, ClusterOptions, Role
 from clipper_magic.exceptions import ClipperException, FrontendUnreachableError, InvalidArgumentError
 from clipper_magic.local_check import try_predict_function
@@ -46,9 +46,9 @@ class ClipperConnection(ApplicationVerbs, ModelVerbs):
 
     def start_clipper(
         self,
-        query_frontend_image: str = f"clipper/query_frontend:{__version__}",
-        mgmt_frontend_image: str = f"clipper/management_frontend:{__version__}",
-        frontend_exporter_image: str = f"clipper/frontend-exporter:{__version__}",
+        query_frontend_image: str = f"{__registry__}/query_frontend:{__version__}",
+        mgmt_frontend_image: str = f"{__registry__}/management_frontend:{__version__}",
+        frontend_exporter_image: str = f"{__registry__}/frontend-exporter:{__version__}",
         cache_size: int = DEFAULT_PREDICTION_CACHE_SIZE_BYTES,
         qf_http_thread_pool_size: int = 1,
         qf_http_timeout_request: int = 5,

@@ -14,7 +14,7 @@ from docker.errors import APIError
 from docker.models.containers import Container
 from docker.models.volumes import Volume
 
-from clipper_magic._version import __version__
+from clipper_magic import __registry__, __version__
 from clipper_magic.container_manager import ClusterOptions, Role, StopReport
 from clipper_magic.exceptions import ClusterExistsError, ClusterStartError
 from clipper_magic.log import ClusterLogger
@@ -237,7 +237,7 @@ class Lifecycle:
 
 def _frontend_image(wish: str, serving: str) -> str:
     """Return the image of a frontend. Clipper's names of its own images, the defaults, mean the serving image here."""
-    return serving if not wish or re.fullmatch(rf"clipper/[\w-]+:{re.escape(__version__)}", wish) else wish
+    return serving if not wish or re.fullmatch(rf"{re.escape(__registry__)}/[\w-]+:{re.escape(__version__)}", wish) else wish
 
 
 def _should_run(container: Container) -> bool:

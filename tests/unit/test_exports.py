@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import subprocess
 import sys
 from typing import Any
@@ -21,9 +22,9 @@ DEPLOY_TAIL = {"num_replicas": 1, "batch_size": -1, "pkgs_to_install": None}
 METHODS: dict[str, dict[str, Any]] = {
     "__init__": {"container_manager": NOTHING},
     "start_clipper": {
-        "query_frontend_image": f"clipper/query_frontend:{clipper_magic.__version__}",
-        "mgmt_frontend_image": f"clipper/management_frontend:{clipper_magic.__version__}",
-        "frontend_exporter_image": f"clipper/frontend-exporter:{clipper_magic.__version__}",
+        "query_frontend_image": f"{clipper_magic.__registry__}/query_frontend:{clipper_magic.__version__}",
+        "mgmt_frontend_image": f"{clipper_magic.__registry__}/management_frontend:{clipper_magic.__version__}",
+        "frontend_exporter_image": f"{clipper_magic.__registry__}/frontend-exporter:{clipper_magic.__version__}",
         "cache_size": 33554432,
         "qf_http_thread_pool_size": 1,
         "qf_http_timeout_request": 5,
@@ -163,7 +164,7 @@ def test_constants_are_clippers() -> None:
     assert DEFAULT_PREDICTION_CACHE_SIZE_BYTES == clipper_magic.DEFAULT_PREDICTION_CACHE_SIZE_BYTES == 33554432
     assert list(clipper_magic.DEFAULT_LABEL) == []
     assert CLIPPER_DOCKER_LABEL == "ai.clipper.container.label"
-    assert clipper_magic.__registry__ == "clipper"
+    assert clipper_magic.__registry__ == os.environ.get("CLIPPER_REGISTRY", "clipper")
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

@@ -21,6 +21,7 @@ from granian._granian import SocketHolder
 from granian.server.embed import Server
 
 from serving_image.address import Address
+from serving_image.errors import ServingError
 from serving_image.handlers import (
     BODY_KEY,
     JSON,
@@ -89,6 +90,7 @@ class BottleAdapter:
         self._match = app.router.match
         self._limit_bytes = body_limit_bytes
         self._closed: asyncio.Event | None = asyncio.Event()
+        self._is_refusing = False
         bottle.response.bind()
 
     def open(self) -> None:
@@ -97,10 +99,19 @@ class BottleAdapter:
             self._closed.set()
             self._closed = None
 
+    def refuse(self) -> None:
+        """Answer those that have waited with 503: the application will not start."""
+        if self._closed is not None:
+            self._is_refusing = True
+            self._closed.set()
+
     async def __call__(self, scope: Any, proto: _Proto) -> None:
         """Answer one request."""
         if self._closed is not None:
             await self._closed.wait()
+            if self._is_refusing:
+                _send(proto, http_response(ServingError("unavailable", "The server is shutting down")), False)
+                return
         headers = scope.headers
         length = headers.get("content-length")
         if length is not None and int(length) <= self._limit_bytes:
@@ -248,22 +259,27 @@ async def _serve(
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     serving = [asyncio.ensure_future(server.serve()) for server in servers]
     stopping = asyncio.ensure_future(stop.wait())
-    starting = asyncio.ensure_future(on_start()) if on_start else None
+    is_started = False
     try:
+        starting = asyncio.ensure_future(on_start()) if on_start else None
         if starting:
-            await asyncio.wait([starting, stopping, *serving], return_when=asyncio.FIRST_COMPLETED)
-            if starting.done():
-                starting.result()
+            done, _ = await asyncio.wait([starting, stopping, *serving], return_when=asyncio.FIRST_COMPLETED)
+            if starting not in done:  # a signal came first
+                starting.cancel()
+                return
+            starting.result()
+        is_started = True
         adapter.open()
         done, _ = await asyncio.wait([stopping, *serving], return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
     finally:
+        adapter.refuse()
         for server in servers:
             server.stop()
         await asyncio.wait(serving, timeout=STOP_TIMEOUT_S)
         # What did not start has nothing to stop, and an error there would hide why it did not.
-        if on_stop and (starting is None or (starting.done() and starting.exception() is None)):
+        if on_stop and is_started:
             await on_stop()
 
 

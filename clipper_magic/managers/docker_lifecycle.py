@@ -237,7 +237,8 @@ class Lifecycle:
 
 def _frontend_image(wish: str, serving: str) -> str:
     """Return the image of a frontend. Clipper's names of its own images, the defaults, mean the serving image here."""
-    return serving if not wish or re.fullmatch(rf"{re.escape(__registry__)}/[\w-]+:{re.escape(__version__)}", wish) else wish
+    default = rf"{re.escape(__registry__)}/[\w-]+:{re.escape(__version__)}"
+    return serving if not wish or re.fullmatch(default, wish) else wish
 
 
 def _should_run(container: Container) -> bool:

@@ -183,6 +183,8 @@ def _stop_all(session: Session, args: SimpleNamespace) -> Names:
     session.doing("stop.running", cluster=connection.cm.cluster_name)
     session.freeze_panel()
     report = connection.cm.stop_all(graceful=not args.force)
+    connection.connected = False
+    connection.logger.info("Stopped all Clipper cluster and all model containers")
     for image in images:
         connection.cm.remove_image(image)
     session.connection = None

@@ -1,7 +1,8 @@
 """Keep the French lessons in step with the English ones.
 
     python -m notebooks.build             write the French notebooks from the English ones and the French texts
-    python -m notebooks.build --execute   the same, then run all notebooks and store their outputs (local backend)
+    python -m notebooks.build --execute   the same, then run the notebooks and store their outputs (local backend)
+    python -m notebooks.build --execute 03 04   only these lessons
     python -m notebooks.build --check     change nothing; exit 1 and say what is out of step
 
 An English notebook is the source: its code cells are the French notebook's code cells. The French text of a lesson is
@@ -46,14 +47,21 @@ def read_french(path: Path) -> tuple[str, dict[str, tuple[str, str]]]:
     return source["name"], cells
 
 
-def translate(english: nbformat.NotebookNode, texts: dict[str, tuple[str, str]]) -> nbformat.NotebookNode:
-    """Return the French notebook: the English cells in order, Markdown replaced, no outputs."""
+def translate(
+    english: nbformat.NotebookNode, texts: dict[str, tuple[str, str]], before: nbformat.NotebookNode | None
+) -> nbformat.NotebookNode:
+    """Return the French notebook: the English cells in order, Markdown replaced.
+
+    A code cell keeps the outputs that it had `before`, unless its code has changed since.
+    """
     french = nbformat.from_dict(english)
+    known = {(cell.id, cell.source): cell for cell in before.cells} if before else {}
     for cell in french.cells:
         if cell.cell_type == "markdown":
             cell.source = texts[cell.id][1]
-        else:
-            cell.outputs, cell.execution_count = [], None
+            continue
+        old = known.get((cell.id, cell.source))
+        cell.outputs, cell.execution_count = (old.outputs, old.execution_count) if old else ([], None)
     return french
 
 
@@ -151,9 +159,9 @@ def problems() -> Iterator[str]:
         notebook = load(path)
         if "widgets" in notebook.metadata:
             yield f"{path.name}: holds widget state (metadata.widgets)"
-        for cell in notebook.cells:
-            if cell.cell_type == "code" and cell.execution_count is None:
-                yield f"{path.parent.name}/{path.name}: cell {cell.id} was not executed"
+        waiting = [cell.id for cell in notebook.cells if cell.cell_type == "code" and cell.execution_count is None]
+        if waiting:
+            yield f"{path.parent.name}/{path.name}: not executed: {', '.join(waiting)}"
 
 
 def typography(text: str) -> Iterator[str]:
@@ -172,16 +180,18 @@ def typography(text: str) -> Iterator[str]:
 def main() -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m notebooks.build", description="Build the French lessons.")
-    parser.add_argument("--execute", action="store_true", help="run all notebooks and store their outputs")
+    parser.add_argument("--execute", action="store_true", help="run the notebooks and store their outputs")
     parser.add_argument("--check", action="store_true", help="change nothing; say what is out of step")
+    parser.add_argument("lessons", nargs="*", help="numbers of lessons, such as 03 (default: all)")
     arguments = parser.parse_args()
-    if not arguments.check:
-        for english_path, text_path, french_path in lessons():
-            save(translate(load(english_path), read_french(text_path)[1]), french_path)
-            if arguments.execute:
-                for path in (english_path, french_path):
-                    sys.stdout.write(f"running {path.parent.name}/{path.name}\n")
-                    execute(path)
+    for english_path, text_path, french_path in lessons():
+        if arguments.check or (arguments.lessons and text_path.name[:2] not in arguments.lessons):
+            continue
+        before = load(french_path) if french_path.exists() else None
+        save(translate(load(english_path), read_french(text_path)[1], before), french_path)
+        for path in (english_path, french_path) if arguments.execute else ():
+            sys.stdout.write(f"running {path.parent.name}/{path.name}\n")
+            execute(path)
     faults = list(problems())
     sys.stdout.writelines(f"{fault}\n" for fault in faults)
     return 1 if faults else 0

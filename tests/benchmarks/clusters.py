@@ -73,6 +73,7 @@ class Cluster:
 
     def __init__(self, connection: ClipperConnection) -> None:
         self.connection = connection
+        self._served: list[str] = []
 
     @property
     def name(self) -> str:
@@ -103,12 +104,19 @@ class Cluster:
         batch_size : int
             The largest batch; -1: adaptive.
         """
+        self._served.append(name)
         self.connection.register_application(name, "doubles", DEFAULT_OUTPUT, int(slo_s * 1e6))
         python_deployer.deploy_python_closure(
             self.connection, name, VERSION, "doubles", model, num_replicas=replicas, batch_size=batch_size
         )
         self.connection.link_model_to_app(name, name)
         return self.url(name)
+
+    def stop(self) -> None:
+        """Stop it, and delete the images of what it has served: they outlive a cluster in containers."""
+        self.connection.stop_all(graceful=False)
+        for name in self._served:
+            self.connection.cm.remove_image(f"{self.name}-{name}:{VERSION}")
 
     def read_metrics(self) -> dict[str, float]:
         """Return the query frontend's counters and ratios by name."""
@@ -125,13 +133,12 @@ class Cluster:
 @contextmanager
 def running(noun: str, backend: str = "local", **options: Any) -> Iterator[Cluster]:
     """Run a cluster of its own for an experiment; ``options`` are those of ``ClipperConnection.start_clipper``."""
-    manager = make_manager(backend, noun)
-    connection = ClipperConnection(manager)
+    cluster = Cluster(ClipperConnection(make_manager(backend, noun)))
     try:
-        connection.start_clipper(**options)
-        yield Cluster(connection)
+        cluster.connection.start_clipper(**options)
+        yield cluster
     finally:
-        connection.stop_all(graceful=False)
+        cluster.stop()
 
 
 def wait_for_answer(url: str, body: str, wanted: float) -> None:

@@ -15,7 +15,6 @@ from tests.benchmarks.open_loop import OpenLoad, OpenLoop, run_open_loop
 from tests.benchmarks.records import Record
 
 WARM_UP_CONNECTIONS = 16
-TRIES = 3
 OPEN_TRIES = 2  # a rate has failed when it failed twice: one hiccup of the machine is not the server's limit
 LOWEST_SHARE, HIGHEST_SHARE = 0.05, 1.1  # of the best closed-loop rate: where the open loop searches
 
@@ -34,6 +33,8 @@ class LoadOptions:
         An open-loop rate is held when its p99 stays below this.
     patience_s : float
         How long each step waits for a quiet machine.
+    tries : int
+        How often a step is measured at most, while other programs take part of the machine.
     """
 
     connections: Sequence[int] = (1, 16, 64, 256)
@@ -43,6 +44,7 @@ class LoadOptions:
     open_seconds: int = 3
     open_limit_ms: float = 20.0
     patience_s: float = 30.0
+    tries: int = 3
 
 
 @contextmanager
@@ -91,10 +93,10 @@ def measure_load(
 def _measure_step(
     server: MeasuredServer, workload: str, connections: int, options: LoadOptions
 ) -> tuple[ClosedLoop, dict[str, float | None]]:
-    """Measure a step of the closed loop, again (at most twice) if other programs took part of the machine."""
+    """Measure a step of the closed loop, again if other programs took part of the machine meanwhile."""
     query = server.make_query(workload)
     tries: list[tuple[ClosedLoop, dict[str, float | None]]] = []
-    while len(tries) < TRIES:
+    while len(tries) < options.tries:
         machine.wait_until_quiet(options.patience_s, server.measure_cpu_s)
         tries.append(
             _watch(

@@ -38,6 +38,7 @@ class Options:
     open_steps: int = 6
     open_seconds: int = 3
     patience_s: float = 30.0
+    tries: int = 3
     lives: int = 5
     backends: tuple[str, ...] = ("local", "docker")
     effort_seconds: int = 3
@@ -58,6 +59,7 @@ QUICK = Options(
     open_steps=4,
     open_seconds=2,
     patience_s=1.0,
+    tries=1,
     lives=3,
     backends=("local",),
     effort_seconds=1,
@@ -162,6 +164,7 @@ def make_load_options(options: Options, server: str, workload: str, round_: int)
         open_steps=options.open_steps if searched else 0,
         open_seconds=options.open_seconds,
         patience_s=options.patience_s,
+        tries=options.tries,
     )
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import docker
-from docker.errors import APIError, ContainerError, ImageNotFound
+from docker.errors import APIError, ImageNotFound
 
 KIND_LABEL = "ai.clipper.kind"
 PYTHON_LABEL = "ai.clipper.python"
@@ -87,7 +87,10 @@ def build(
             labels=dict(labels),
             buildargs=dict(arguments or {}),
         )
-        _follow(events, on_line)
+        try:
+            _follow(events, on_line)
+        finally:
+            events.close()  # the engine ends a build whose client goes away
     if former and former != image_id(client, tag):
         _remove_unused(client, former)
 
@@ -158,13 +161,17 @@ def python_of(client: docker.DockerClient, image: str) -> str:
     if known:
         return known
     program = "import platform; print(platform.python_version())"
+    container = client.containers.create(
+        image, ["-c", program], entrypoint="python3", network_mode="none", user="10001:10001"
+    )
     try:
-        output: bytes = client.containers.run(
-            image, ["-c", program], entrypoint="python3", network_mode="none", remove=True, user="10001:10001"
-        )
-    except (APIError, ContainerError):
+        container.start()
+        answered = container.wait()["StatusCode"] == 0
+        return container.logs(stderr=False).decode().strip() if answered else ""
+    except APIError:  # it has no such program
         return ""
-    return output.decode().strip()
+    finally:
+        container.remove(force=True)
 
 
 def push(client: docker.DockerClient, tag: str) -> None:

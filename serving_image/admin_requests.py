@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 import msgspec
 from msgspec import Meta
 
-from serving_image.entities import Replica
+from serving_image.entities import DEFAULT_MAX_BATCH_DELAY_MS, Replica
 from serving_image.errors import ServingError
 from serving_image.json_words import BadDocument, kind, missing_key, parse_object, type_mismatch
 
@@ -44,7 +44,7 @@ class AddModel(msgspec.Struct):
     container_name: str
     model_data_path: str
     batch_size: Int32
-    max_batch_delay_ms: Milliseconds = 0.0
+    max_batch_delay_ms: Milliseconds = DEFAULT_MAX_BATCH_DELAY_MS
     replicas: list[Replica] = []
     dry_run: bool = False
 

@@ -10,6 +10,9 @@ import msgspec
 DEFAULT_BATCH_SIZE = -1
 """The batch size that means "adaptive"."""
 
+DEFAULT_MAX_BATCH_DELAY_MS = 2.0
+"""How long a query may wait for others to join its batch, where `serving_image.batch_delay` finds that it pays."""
+
 NO_CONTAINER = "NO_CONTAINER"
 """The container name of a model version that the cluster does not start itself."""
 
@@ -71,7 +74,7 @@ class ModelVersion(msgspec.Struct, frozen=True):
         Unique to this registration. As a part of the cache's key it keeps a redeployed version from answering
         with what its predecessor computed.
     max_batch_delay_ms : float, milliseconds, >= 0
-        How long a query may wait for others to join its batch.
+        How long a query may wait for others to join its batch; 0: never.
     """
 
     model_name: str
@@ -82,7 +85,7 @@ class ModelVersion(msgspec.Struct, frozen=True):
     model_data_path: str
     batch_size: int
     deployment: str
-    max_batch_delay_ms: float = 0.0
+    max_batch_delay_ms: float = DEFAULT_MAX_BATCH_DELAY_MS
 
 
 class Replica(msgspec.Struct, frozen=True):

@@ -18,6 +18,7 @@ from serving_image.address import Address
 from serving_image.cluster_view import Changes, ClusterView, put
 from serving_image.entities import (
     DEFAULT_BATCH_SIZE,
+    DEFAULT_MAX_BATCH_DELAY_MS,
     Application,
     Model,
     ModelVersion,
@@ -154,7 +155,7 @@ class ClusterState(ClusterView):
         container_name: str,
         model_data_path: str,
         batch_size: int = DEFAULT_BATCH_SIZE,
-        max_batch_delay_ms: float = 0.0,
+        max_batch_delay_ms: float = DEFAULT_MAX_BATCH_DELAY_MS,
         replicas: Sequence[Replica] = (),
         dry_run: bool = False,
     ) -> str:

@@ -1,12 +1,12 @@
-"""Start or stop a real cluster of ours that serves one workload: ``python cluster.py start|stop``.
+"""The cluster under measurement: ``python cluster.py up`` or ``down``.
 
-The harness gives $PORT, $PORT2 and $WORKLOAD, and has the directory of ``models`` on the path.
+PORT and PORT2 are its ports, ``served/models.py`` (on the path) has its model.
 """
 
 from __future__ import annotations
 
+import signal
 import sys
-import time
 from typing import Any
 
 import models
@@ -14,45 +14,32 @@ import models
 from clipper_magic import ClipperConnection, LocalContainerManager
 from clipper_magic.deployers import python as python_deployer
 
-SLO_MICROS = 1_000_000
-DEFAULT_OUTPUT = "-1.0"
+NAME = "bench"
+SLO_MICROS = 10_000_000  # the timeout of the peers
 
 
-def make_model(workload: str) -> models.Model:
-    """Return the workload's model, with numpy where the others' have lists: an input here is a row of an array."""
-    batch_s = models.SLOW_BATCH_S
+def up(connection: ClipperConnection) -> None:
+    """Start a cluster, deploy the workload's model and link it."""
+    predict = models.load()
 
-    def sums(batch: Any) -> list[float]:
-        return list(batch.sum(axis=1).tolist())
+    def predict_rows(xs: Any) -> Any:
+        return predict(xs.tolist())
 
-    def slow(batch: Any) -> list[float]:
-        time.sleep(batch_s)
-        return list(batch.sum(axis=1).tolist())
-
-    if workload == "w3":
-        return models.make_forest()
-    return slow if workload == "w4" else sums
-
-
-def start(manager: LocalContainerManager, workload: str) -> None:
-    """Start the cluster, and serve the workload under its name."""
-    connection = ClipperConnection(manager)
     connection.start_clipper()
-    if connection.get_query_addr() != f"127.0.0.1:{models.PORT}":
-        sys.exit(f"port {models.PORT} is taken")
-    connection.register_application(workload, "doubles", DEFAULT_OUTPUT, SLO_MICROS)
-    model = make_model(workload)
-    python_deployer.deploy_python_closure(connection, workload, 1, "doubles", model, batch_size=models.MAX_BATCH)
-    connection.link_model_to_app(workload, workload)
+    connection.register_application(NAME, "doubles", "-1.0", SLO_MICROS)
+    python_deployer.deploy_python_closure(connection, NAME, 1, "doubles", predict_rows, batch_size=models.MAX_BATCH)
+    connection.link_model_to_app(NAME, NAME)
 
 
 def main() -> None:
     """Do what the command line says."""
-    manager = LocalContainerManager(f"bench-target-{models.PORT}", models.PORT, models.PORT2)
-    if sys.argv[1:] == ["start"]:
-        start(manager, models.WORKLOAD)
+    # start.py waits for the signals, and children inherit what it blocks.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
+    connection = ClipperConnection(LocalContainerManager(f"bench-{models.PORT}", models.PORT, models.PORT2))
+    if sys.argv[1] == "up":
+        up(connection)
     else:
-        manager.stop_all(graceful=False)
+        connection.stop_all()
 
 
 if __name__ == "__main__":

@@ -67,6 +67,8 @@ class LocalReplicas:
         replica_id = max((member.replica_id for member in of_model), default=-1) + 1
         while not self._directory.claim(member := self._member(model, model_dir, replica_id)):
             replica_id += 1  # another kernel was quicker
+        # An earlier replica of this name left its log; an error must quote this one's.
+        self._directory.log_path(member.name).unlink(missing_ok=True)
         return member
 
     def _member(self, model: ModelSpec, model_dir: Path, replica_id: int) -> Member:

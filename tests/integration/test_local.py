@@ -381,6 +381,23 @@ def test_a_model_that_prints_writes_its_log(connection: ClipperConnection) -> No
     assert "a line of the model's 1" in connection.cm.tail_log(replica)
 
 
+def test_a_failed_deploy_quotes_its_own_log_and_not_that_of_the_try_before(connection: ClipperConnection) -> None:
+    def first(xs: Any) -> list[str]:
+        import module_of_the_first_try  # noqa: F401
+
+        return [str(x) for x in xs]
+
+    def second(xs: Any) -> list[str]:
+        return ["one output"]
+
+    with pytest.raises(ReplicaStartError, match="module_of_the_first_try"):
+        python_deployer.deploy_python_closure(connection, "twice", 1, "doubles", first)
+    with pytest.raises(ReplicaStartError) as again:
+        python_deployer.deploy_python_closure(connection, "twice", 1, "doubles", second)
+
+    assert "module_of_the_first_try" not in str(again.value)
+
+
 def test_image_of_a_running_replica_is_kept(own: ClipperConnection) -> None:
     serve(own, "sum")
     info = own.get_model_info("sum", 1)

@@ -106,6 +106,7 @@ def never_in_time(xs: Any) -> list[str]:
 def never_loads(xs: Any) -> list[str]:
     import threading
 
+    print("trying", flush=True)
     threading.Event().wait()
     return []
 
@@ -535,14 +536,15 @@ print(json.dumps([connection.get_query_addr(), connection.get_all_apps()]))
         before = snapshot(connection)
         name = "interrupted"
 
-        def interrupt_once_it_starts() -> None:
-            started = wait_for(
-                lambda: any(s.replica.model_name == name for s in connection.cm.list_replicas()), PATIENCE_S
-            )
-            assert started
+        def is_trying() -> bool:
+            replicas = [s.replica for s in connection.cm.list_replicas() if s.replica.model_name == name]
+            return any("trying" in connection.cm.tail_log(replica) for replica in replicas)
+
+        def interrupt_once_it_loads() -> None:
+            assert wait_for(is_trying, PATIENCE_S)
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
-        watcher = threading.Thread(target=interrupt_once_it_starts)
+        watcher = threading.Thread(target=interrupt_once_it_loads)
         watcher.start()
         with pytest.raises(KeyboardInterrupt):
             python_deployer.create_endpoint(connection, name, "doubles", never_loads)

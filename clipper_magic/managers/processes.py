@@ -171,7 +171,8 @@ class ProcessGroup:
     def _ask(self, name: str, deadline_s: float) -> str:
         """Return DONE, GONE, an error, or "" to ask again."""
         request = {"id": uuid.uuid4().hex, "command": name, "properties": {"waiting": True}}
-        with zmq.Context() as context, context.socket(zmq.DEALER) as channel:
+        # The process's one context: a new one a command would start a thread, and Ctrl-C could tear it half made.
+        with zmq.Context.instance().socket(zmq.DEALER) as channel:
             channel.setsockopt(zmq.LINGER, 0)
             channel.connect(f"ipc://{self.directory.control_socket}")
             channel.send(json.dumps(request).encode())

@@ -172,7 +172,8 @@ class ProcessGroup:
         """Return DONE, GONE, an error, or "" to ask again."""
         request = {"id": uuid.uuid4().hex, "command": name, "properties": {"waiting": True}}
         # The process's one context: a new one a command would start a thread, and Ctrl-C could tear it half made.
-        with zmq.Context.instance().socket(zmq.DEALER) as channel:
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
+        with context.socket(zmq.DEALER) as channel:
             channel.setsockopt(zmq.LINGER, 0)
             channel.connect(f"ipc://{self.directory.control_socket}")
             channel.send(json.dumps(request).encode())

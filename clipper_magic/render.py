@@ -130,6 +130,24 @@ class Checks(dict[str, Any]):
         printer.text("\n".join(self.lines()))
 
 
+class Still:
+    """Something that is shown as it was at one moment.
+
+    Parameters
+    ----------
+    bundle : dict
+        ``text/plain`` and ``text/html``.
+    html : bool
+        Whether the HTML is for showing.
+    """
+
+    def __init__(self, bundle: Bundle, *, html: bool) -> None:
+        self.bundle = bundle if html else {"text/plain": bundle["text/plain"]}
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> Bundle:
+        return self.bundle
+
+
 def escape(value: object) -> str:
     """Return a value as HTML text."""
     return html.escape(str(value))

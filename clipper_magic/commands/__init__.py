@@ -13,12 +13,13 @@ from clipper_magic.commands import (
     images,
     logs,
     models,
+    panel,
     queries,
     speech,
 )
 from clipper_magic.commands.grammar import Command
 
-_MODULES = (cluster, doctor, applications, deploy, models, images, queries, logs, speech)
+_MODULES = (cluster, doctor, applications, deploy, models, images, queries, logs, panel, speech)
 
 REGISTRY: Mapping[str, Command] = MappingProxyType(
     {command.name: command for command in (*(c for module in _MODULES for c in module.COMMANDS), deploy.DEPLOY_CELL)}

@@ -104,6 +104,16 @@ def _as_number(smallest: int, largest: int | None = None) -> Callable[[str, Toke
     return convert
 
 
+def _as_rate(name: str, token: Token) -> float:
+    try:
+        rate_hz = float(token.text)
+    except ValueError:
+        rate_hz = 0.0
+    if not rate_hz > 0:
+        raise ClipperUsageError.of("bad-number", option=name, value=token.text, expected="> 0")
+    return rate_hz
+
+
 def _as_micros(name: str, token: Token) -> int:
     found = _DURATION.fullmatch(token.text)
     if not found:
@@ -180,6 +190,7 @@ MODEL_VERSION = Kind("NAME[:V]", _as_model_version, "model_version")
 FUNCTION = text("F", "function")
 DURATION = Kind("100ms", _as_micros)
 JSON = Kind("JSON", TypedValue)
+RATE = Kind("HZ", _as_rate)
 LIST = Kind("A,B", _as_list)
 
 COMMON = (

@@ -12,9 +12,9 @@ from clipper_magic.commands.grammar import APP, FLAG, Command, Parameter, choice
 from clipper_magic.commands.grammar import JSON as JSON_KIND
 from clipper_magic.commands.inputs import inputs_of
 from clipper_magic.commands.session import Session
-from clipper_magic.commands.snapshot import Metrics
 from clipper_magic.container_manager import Role
 from clipper_magic.exceptions import BackendError, BadQueryError, FrontendUnreachableError
+from clipper_magic.metrics_reader import Metrics
 from clipper_magic.render import Batch, Info, Prediction
 
 if TYPE_CHECKING:

@@ -104,6 +104,6 @@ class Session:
 
     def freeze_panel(self) -> None:
         """Turn the live panel, if there is one, into what it shows now."""
-        if self.panel is not None:
-            self.panel.freeze()
-            self.panel = None
+        panel, self.panel = self.panel, None
+        if panel is not None:
+            panel.freeze()

@@ -13,7 +13,7 @@ from clipper_magic.wording import Texts
 
 FAMILIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "cluster": ("start", "connect", "status", "stop", "doctor"),
+        "cluster": ("start", "connect", "status", "panel", "stop", "doctor"),
         "applications": ("register", "unregister", "apps", "app", "link", "unlink", "linked"),
         "deploy": ("clipper_deploy", "deploy", "endpoint", "test", "build", "deploy-image", "register-model"),
         "models": ("models", "model", "version", "rollback", "replicas", "replica"),

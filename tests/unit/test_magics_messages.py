@@ -92,8 +92,8 @@ MESSAGES = [
     (
         "%clipper replicas sum-model -1",
         "bad-number",
-        "ClipperUsageError: N cannot be '-1'. Fix: Give a whole number, >= 0.",
-        "ClipperUsageError: N ne peut pas valoir « -1 ». Solution : Donnez un nombre entier, >= 0.",
+        "ClipperUsageError: N cannot be '-1'. Fix: Give a number, >= 0.",
+        "ClipperUsageError: N ne peut pas valoir « -1 ». Solution : Donnez un nombre, >= 0.",
     ),
     (
         "%clipper predict hello-world [1, 2",

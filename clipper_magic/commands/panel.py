@@ -1,0 +1,57 @@
+"""``panel``: the cluster at a glance, live where the front-end can, else as it is at this moment."""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+from clipper_magic.commands import backends
+from clipper_magic.commands.grammar import FLAG, RATE, Command, Parameter
+from clipper_magic.commands.session import Session
+from clipper_magic.render import Still
+
+if TYPE_CHECKING:
+    from clipper_magic.panel.live import Panel
+
+SLOWEST_HZ, FASTEST_HZ = 0.2, 10.0
+
+
+def panel(session: Session, args: SimpleNamespace) -> Panel | Still:
+    """Show the panel; a second one is another view of the first."""
+    connection = session.connected()
+    form = "html" if args.freeze else _form(session)
+    from clipper_magic.panel.live import Looker, Panel
+
+    if session.panel is not None and (args.freeze or session.panel.looker.connection is not connection):
+        session.freeze_panel()
+    if form == "widget" and session.panel is not None:
+        live: Panel = session.panel
+        return live
+    looker = Looker(connection, session, backends.kind_of(connection.cm))
+    if form == "widget":
+        rate_hz = args.rate or session.settings.refresh
+        session.panel = Panel(looker, min(max(rate_hz, SLOWEST_HZ), FASTEST_HZ))
+        return session.panel  # type: ignore[no-any-return]
+    looker.look()
+    looker.close()
+    return Still(looker.still(), html=form == "html")
+
+
+def _form(session: Session) -> str:
+    """Return "widget", "html" or "text": what was asked for, or the best that works."""
+    wanted = session.settings.chosen("panel")
+    if wanted in ("html", "text"):
+        return wanted
+    if not session.in_kernel:
+        return "text"
+    if "google.colab" in sys.modules and wanted == "auto":
+        return "html"  # updates from a thread do not show there
+    if find_spec("anywidget") is None:
+        session.say("panel.install")
+        return "html"
+    return "widget"
+
+
+COMMANDS = (Command("panel", panel, (Parameter("--freeze", FLAG), Parameter("--rate", RATE))),)

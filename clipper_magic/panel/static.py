@@ -1,0 +1,48 @@
+"""The panel that stands still: HTML that any front-end keeps, and text for a terminal. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from clipper_magic.panel import chart
+from clipper_magic.panel.board import Row
+from clipper_magic.render import Bundle, escape, html_table, text_table
+from clipper_magic.wording import Texts
+
+_COLUMNS = ("app", "model", "state", "replicas", "latency", "qps", "batch", "cache", "defaults")
+
+
+def bundle(title: str, rows: Sequence[Row], charts: Mapping[str, tuple[bytes, float, str]], texts: Texts) -> Bundle:
+    """Return the panel as HTML and as text.
+
+    Parameters
+    ----------
+    title : str
+    rows : sequence of Row
+        From `Board.rows`.
+    charts : mapping of application to (curves, SLO in seconds, its label)
+        Only applications that were asked lately.
+    texts : Texts
+    """
+    heads = [texts(f"panel.head_{name}") for name in _COLUMNS]
+    body = [_cells(row, texts) for row in rows]
+    pictures = "".join(_picture(app, *values, texts) for app, values in charts.items())
+    table = html_table(heads, body, title) if body else f"<div>{escape(title)}</div>"
+    plain = f"{title}\n{text_table(heads, body)}" if body else title
+    return {"text/html": table + pictures, "text/plain": plain}
+
+
+def _cells(row: Row, texts: Texts) -> list[str]:
+    current = f" ({texts('panel.current')})" if row["current"] and row["version"] else ""
+    model = f"{row['model']}:{row['version']}{current}" if row["version"] else row["model"]
+    replicas = f"{row['observed']}/{row['requested']}" if row["version"] else ""
+    defaults = f"{row['defaults']} ({row['why']})" if row["why"] else row["defaults"]
+    app = f"{row['app']} ({row['facts']})" if row["first"] and row["facts"] else row["app"] if row["first"] else ""
+    state = f"{row['glyph']} {row['state']}"
+    return [app, model, state, replicas, row["latency"], row["qps"], row["batch"], row["cache"], defaults]
+
+
+def _picture(app: str, data: bytes, slo_s: float, slo_label: str, texts: Texts) -> str:
+    title = texts("panel.chart", app=app)
+    picture = chart.svg(chart.read_curves(data), slo_s, slo_label, title)
+    return f"<div>{escape(title)}</div>{chart.as_image(picture, title)}"

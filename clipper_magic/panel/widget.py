@@ -1,0 +1,36 @@
+"""The panel in the browser: one anywidget. The only file that needs ipywidgets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import traitlets
+
+_HERE = Path(__file__).parent
+
+
+class PanelWidget(anywidget.AnyWidget):
+    """What the kernel and the browser share.
+
+    Attributes
+    ----------
+    labels : dict
+        Words of the language.
+    rows : list of dict
+        From `Board.rows`.
+    meta : dict
+        Everything that is one thing: cluster, language, which application the chart shows, the last message; and a
+        count of looks, which tells the browser that the kernel lives.
+    series : bytes
+        Curves of the chart's application: four times 120 little-endian float32.
+    """
+
+    _esm = _HERE / "panel.js"
+    _css = _HERE / "panel.css"
+
+    labels = traitlets.Dict().tag(sync=True)
+    rows: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)
+    meta = traitlets.Dict().tag(sync=True)
+    series = traitlets.Bytes().tag(sync=True)

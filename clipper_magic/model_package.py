@@ -3,6 +3,7 @@
 ::
 
     func.pkl      the function, by cloudpickle; functions of local modules by value
+    …             what else its loader needs (``Loading.parts`` are pickles like this one)
     model.json    name, version, input type, Python, example, source lines, pinned packages
     modules/      local modules that the function imports while it runs
 """
@@ -13,8 +14,9 @@ import base64
 import io
 import linecache
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any, NamedTuple
@@ -27,10 +29,12 @@ from clipper_magic.dependencies import (
     imported_names,
     is_local,
     local_modules,
+    module_path,
     pinned_requirements,
     top_level,
 )
-from clipper_magic.exceptions import ModelCheckError, NotPicklableError
+from clipper_magic.exceptions import InvalidArgumentError, ModelCheckError, NotPicklableError
+from clipper_magic.json_inputs import as_json_value
 from clipper_magic.names import check_input_type
 from clipper_magic.pickle_diagnosis import find_culprit
 from serving_image.input_types import JSON_TYPES
@@ -55,6 +59,7 @@ class ModelDescription(msgspec.Struct, frozen=True):
     loader: str
     sources: dict[str, str]
     packages: list[str]
+    as_dataframe: bool
 
 
 class Package(NamedTuple):
@@ -72,20 +77,52 @@ class Pickled(NamedTuple):
     modules: set[str]
 
 
+@dataclass(frozen=True)
+class Loading:
+    """How a replica loads what is packed.
+
+    Parameters
+    ----------
+    loader : str
+        A module ``serving_image.loader_<loader>``.
+    as_dataframe : bool
+        Whether the function takes the records of a batch as one pandas.DataFrame.
+    parts : mapping of str to Pickled
+        More pickles, by the names of their files.
+    modules : frozenset of str
+        What the loader imports.
+    """
+
+    loader: str = "python"
+    as_dataframe: bool = False
+    parts: Mapping[str, Pickled] = field(default_factory=dict)
+    modules: frozenset[str] = frozenset()
+
+
+PYTHON = Loading()
+
+
 def pack_function(
-    func: Callable[[Any], Any], directory: Path, name: str, version: str, input_type: str, example: Any = None
+    func: Callable[..., Any],
+    directory: Path,
+    name: str,
+    version: str,
+    input_type: str,
+    example: Any = None,
+    loading: Loading = PYTHON,
 ) -> Package:
     """Write the model directory of a function.
 
     Parameters
     ----------
     func : callable
-        Takes a batch of n inputs, returns n outputs.
+        Takes a batch of n inputs, behind whatever else its loader calls it with; returns n outputs.
     directory : Path
-        Exists and is empty.
+        Exists; has only what the loader reads beside the pickles.
     name, version, input_type : str
     example : optional
         One input as a client would send it (bytes as ``bytes``, vectors as lists or arrays).
+    loading : Loading
 
     Returns
     -------
@@ -97,16 +134,23 @@ def pack_function(
         With the object that cannot be pickled and the variable that holds it.
     ModelCheckError
         If the example is no input of that type.
+    InvalidArgumentError
+        If DataFrames are asked for, and inputs are no records.
     """
     if not callable(func):
         raise NotPicklableError.of("not-callable", value=repr(func))
     kind = check_input_type(input_type)
+    if loading.as_dataframe and kind != "json":
+        expected = f"False for input type {kind}"
+        raise InvalidArgumentError.of("bad-argument", argument="as_dataframe", value="True", expected=expected)
     checked = example_as_json(example, kind)
-    pickled = pickle_function(func)
-    inner_imports = {module for function in pickled.functions for module in imported_names(function.__code__)}
+    pickles = {"func.pkl": pickle_object(func), **loading.parts}
+    functions = [function for pickled in pickles.values() for function in pickled.functions]
+    inner_imports = {module for function in functions for module in imported_names(function.__code__)}
     carried = local_modules(inner_imports)
     copy_modules(carried, directory / "modules")
-    packages = pinned_requirements(pickled.modules | inner_imports)
+    wanted = loading.modules | ({"pandas"} if loading.as_dataframe else set())
+    packages = requirements(inner_imports.union(*(pickled.modules for pickled in pickles.values())), wanted)
     description = ModelDescription(
         format=FORMAT,
         name=name,
@@ -114,36 +158,54 @@ def pack_function(
         input_type=kind,
         python=f"{sys.version_info.major}.{sys.version_info.minor}",
         example=checked,
-        loader="python",
-        sources=source_texts(pickled.functions),
+        loader=loading.loader,
+        sources=source_texts(functions),
         packages=packages,
+        as_dataframe=loading.as_dataframe,
     )
-    (directory / "func.pkl").write_bytes(pickled.payload)
+    for file_name, pickled in pickles.items():
+        (directory / file_name).write_bytes(pickled.payload)
     (directory / "model.json").write_bytes(msgspec.json.encode(description))
-    by_value = [module for module in top_level(f.__module__ or "" for f in pickled.functions) if is_local(module)]
+    by_value = [module for module in top_level(f.__module__ or "" for f in functions) if is_local(module)]
     return Package(packages, sorted({*by_value, *carried}))
 
 
-def pickle_function(func: Callable[[Any], Any]) -> Pickled:
-    """Pickle a function, with what it uses of the user's own modules by value, and check that it loads again.
+def requirements(modules: set[str], wanted: Set[str]) -> list[str]:
+    """Return what to install: pins for what this kernel has, plain names for what is ``wanted`` and not here."""
+    absent = {module for module in wanted if module_path(module) is None}
+    return sorted({*pinned_requirements(modules | wanted), *absent})
+
+
+def pickle_object(
+    value: Any,
+    new_pickler: Callable[[io.BytesIO], RecordingPickler] | None = None,
+    load: Callable[[io.BytesIO], Any] = cloudpickle.load,
+) -> Pickled:
+    """Pickle a function or a model, with what it uses of local modules by value, and check that it loads again.
+
+    Parameters
+    ----------
+    value : object
+    new_pickler, load : callable
+        For a form of pickle that is not cloudpickle's own.
 
     Raises
     ------
     NotPicklableError
     """
-    shown = getattr(func, "__name__", type(func).__name__)
+    shown = getattr(value, "__name__", type(value).__name__)
     buffer = io.BytesIO()
     with local_modules_by_value():
-        pickler = RecordingPickler(buffer)
+        pickler = (new_pickler or RecordingPickler)(buffer)
         try:
-            pickler.dump(func)
+            pickler.dump(value)
         except Exception as err:  # whatever a user's object raises when it is pickled
-            culprit = find_culprit(func, err)
+            culprit = find_culprit(value, err)
             raise NotPicklableError.of(
                 "not-picklable", function=shown, culprit=str(culprit), reason=culprit.reason
             ) from err
     try:
-        cloudpickle.loads(buffer.getvalue())
+        load(io.BytesIO(buffer.getvalue()))
     except Exception as err:
         reason = f"{type(err).__name__}: {err}"
         raise NotPicklableError.of("not-loadable", function=shown, reason=reason) from err
@@ -211,11 +273,18 @@ def example_as_json(example: Any, kind: str) -> Any:
     """
     if example is None:
         return None
+    try:
+        value = _client_value(example, kind)
+        msgspec.convert(value, JSON_TYPES[kind])
+    except ValueError as err:  # a ValidationError is one, too
+        raise ModelCheckError.of("bad-example", example=repr(example), input_type=kind, reason=str(err)) from err
+    return value
+
+
+def _client_value(example: Any, kind: str) -> Any:
+    if kind == "json":
+        return as_json_value(example)
     value = example.tolist() if hasattr(example, "tolist") else example
     if isinstance(value, bytes | bytearray):
         value = base64.b64encode(value).decode()
-    try:
-        msgspec.convert(value, JSON_TYPES[kind])
-    except msgspec.ValidationError as err:
-        raise ModelCheckError.of("bad-example", example=repr(example), input_type=kind, reason=str(err)) from err
     return value

@@ -1,7 +1,7 @@
-"""The five input types of Clipper: their names, what JSON they accept, and how one input travels to a replica.
+"""The input types, Clipper's five and ``json``: names, what JSON they accept, how one input travels to a replica.
 
 Numbers travel as one packed little-endian vector per input (int32, float32 or float64), bytes as they are, strings
-as text. The packed form is also what the prediction cache is keyed by.
+as text, JSON values as canonical JSON: sorted keys, no spaces. That form is also what the prediction cache is keyed by.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Annotated, Any, cast
 
+import msgspec
 from msgspec import Meta
 
 from serving_image.errors import ServingError
@@ -30,6 +31,7 @@ JSON_TYPES: Mapping[str, Any] = MappingProxyType(
         "doubles": list[float],
         "bytes": bytes,  # base64 in JSON
         "strings": str,
+        "json": Any,
     }
 )
 INPUT_TYPES = tuple(JSON_TYPES)
@@ -43,6 +45,7 @@ _ALIASES: Mapping[str, str] = MappingProxyType(
             "doubles": "doubles double d",
             "bytes": "bytes byte b",
             "strings": "strings string str strs s",
+            "json": "json record records",
         }.items()
         for alias in aliases.split()
     }
@@ -69,6 +72,8 @@ def canonical(name: str) -> str:
 
 def packer(input_type: str) -> Callable[[Any], WireInput]:
     """Return the function that turns one decoded JSON input of a canonical type into its wire form."""
+    if input_type == "json":
+        return _canonical_json
     code = TYPE_CODES.get(input_type)
     if code is None:
         return _as_it_is
@@ -78,13 +83,15 @@ def packer(input_type: str) -> Callable[[Any], WireInput]:
 
 
 def unpack(input_type: str, wire: WireInput) -> list[int] | list[float] | bytes | str:
-    """Return one wire input as a Python value: a list of numbers, ``bytes`` or ``str``.
+    """Return one wire input as people read it: a list of numbers, ``bytes`` or ``str``; JSON stays text.
 
     Raises
     ------
     ServingError
         ``bad-request`` if a numeric vector is no whole number of elements.
     """
+    if input_type == "json":
+        return cast(bytes, wire).decode(errors="replace")
     code = TYPE_CODES.get(input_type)
     if code is None:
         return wire
@@ -100,6 +107,9 @@ def pack_all(input_type: str, inputs: Sequence[Any]) -> list[WireInput]:
     """Return the wire form of several decoded JSON inputs of a canonical type."""
     pack = packer(input_type)
     return [pack(value) for value in inputs]
+
+
+_canonical_json = msgspec.json.Encoder(order="sorted").encode
 
 
 def _as_it_is(value: WireInput) -> WireInput:

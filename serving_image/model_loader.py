@@ -6,16 +6,15 @@ import importlib
 import linecache
 import logging
 import sys
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
-import cloudpickle
 import msgspec
 
+from serving_image.dataframes import on_dataframes
 from serving_image.error_log import ErrorLog, message_of
 from serving_image.input_types import JSON_TYPES, canonical, pack_all
+from serving_image.json_models import from_wire
 from serving_image.model_runner import ModelRunner, PredictFunction, WrongOutputError, neutral_inputs
 
 log = logging.getLogger(__name__)
@@ -45,11 +44,13 @@ class ModelDescription(msgspec.Struct, frozen=True):
     example : JSON value or None
         One input that the function accepts.
     loader : str
-        A key of `LOADERS`.
+        One of `LOADERS`.
     sources : dict of str to str
         Texts of the notebook cells, by the file names that tracebacks show.
     packages : list of str
         Pinned requirements, for people to read.
+    as_dataframe : bool
+        Whether the function takes a batch of records as a pandas.DataFrame.
     """
 
     format: int
@@ -61,17 +62,11 @@ class ModelDescription(msgspec.Struct, frozen=True):
     loader: str = "python"
     sources: dict[str, str] = {}
     packages: list[str] = []
+    as_dataframe: bool = False
 
 
-def load_function(directory: Path) -> PredictFunction:
-    """Return the function that cloudpickle wrote to ``func.pkl``."""
-    with (directory / "func.pkl").open("rb") as file:
-        function: PredictFunction = cloudpickle.load(file)
-    return function
-
-
-LOADERS: Mapping[str, Callable[[Path], PredictFunction]] = MappingProxyType({"python": load_function})
-"""How a model directory becomes a function of a batch, by the ``loader`` that its description names."""
+LOADERS = ("python", "pytorch", "onnx", "sklearn")
+"""How a model directory becomes a function of a batch: ``load_function`` of ``serving_image.loader_<name>``."""
 
 
 def load_model(directory: Path, input_type: str, errors: ErrorLog) -> ModelRunner:
@@ -98,15 +93,27 @@ def load_model(directory: Path, input_type: str, errors: ErrorLog) -> ModelRunne
         )
     prepare_imports(directory, description)
     try:
-        predict = LOADERS[description.loader](directory)
+        # Not imported before, because each needs its own framework.
+        loader = importlib.import_module(f"serving_image.loader_{description.loader}")
+        predict = adapted(loader.load_function(directory), description)
+    except ModelLoadError:
+        raise
     # Unpickling runs the user's code, and even its SystemExit has to end in one clear line.
     except BaseException as exc:
         raise explained("loading the model", exc) from exc
-    if not callable(predict):
-        raise ModelLoadError(f"the model is not a function but {type(predict).__name__}")
     runner = ModelRunner(predict, input_type, errors)
     warm_up(runner, description)
     return runner
+
+
+def adapted(predict: Any, description: ModelDescription) -> PredictFunction:
+    """Return a model function for batches in the form of `serving_image.model_runner.to_batch`."""
+    if not callable(predict):
+        raise ModelLoadError(f"the model is not a function but {type(predict).__name__}")
+    if description.as_dataframe:
+        predict = on_dataframes(predict)
+    function: PredictFunction = from_wire(predict) if canonical(description.input_type) == "json" else predict
+    return function
 
 
 def read_description(directory: Path) -> ModelDescription:

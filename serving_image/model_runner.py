@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeAlias, cast
 
@@ -25,6 +27,7 @@ log = logging.getLogger(__name__)
 PredictFunction: TypeAlias = Callable[[Any], Any]
 """A batch in (see `to_batch`), a sequence of as many outputs out."""
 
+OWN_FOLDER = f"{Path(__file__).parent}{os.sep}"
 # A model that always fails must not fill the disk: its first, tenth, hundredth … exception at a place is logged.
 LOGGED_COUNTS = frozenset(10**power for power in range(12))
 DTYPES: Mapping[str, np.dtype[Any]] = MappingProxyType(
@@ -44,7 +47,7 @@ class ModelRunner:
     predict : callable
         The model function.
     input_type : str
-        Canonical: integers, floats, doubles, bytes or strings.
+        Canonical: integers, floats, doubles, bytes, strings or json.
     errors : ErrorLog
     """
 
@@ -113,9 +116,9 @@ class ModelRunner:
 
 
 def model_frames(exc: BaseException) -> Any:
-    """Return the traceback of ``exc`` without the frames of this file that it starts with."""
+    """Return the traceback of ``exc`` without the frames of this package that it starts with."""
     frames = exc.__traceback__
-    while frames is not None and frames.tb_next is not None and frames.tb_frame.f_code.co_filename == __file__:
+    while frames and frames.tb_next and frames.tb_frame.f_code.co_filename.startswith(OWN_FOLDER):
         frames = frames.tb_next
     return frames
 
@@ -131,7 +134,8 @@ def to_batch(inputs: Sequence[WireInput], input_type: str) -> Any:
     Returns
     -------
     numpy.ndarray of shape (n, d), or list of n numpy arrays of shape (d_i,), or list of bytes or str
-        Numbers make one C-contiguous, writable array if all inputs have one length.
+        Numbers make one C-contiguous, writable array if all inputs have one length. JSON is still in bytes, which
+        `serving_image.json_models` reads.
 
     Raises
     ------
@@ -155,9 +159,11 @@ def to_batch(inputs: Sequence[WireInput], input_type: str) -> Any:
 
 
 def neutral_inputs(input_type: str, count: int) -> list[WireInput]:
-    """Return ``count`` inputs that most models accept: one zero, no bytes, an empty string."""
+    """Return ``count`` inputs that most models accept: one zero, no bytes, an empty string, an empty record."""
     if input_type == "strings":
         return [""] * count
+    if input_type == "json":
+        return [b"{}"] * count
     size = DTYPES[input_type].itemsize if input_type in DTYPES else 0
     return [bytes(size)] * count
 

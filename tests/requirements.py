@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 
 import pytest
 
@@ -13,7 +14,7 @@ def require(feature: str, available: bool, reason: str) -> None:
     Parameters
     ----------
     feature : str
-        "docker", "browser" or "redis"; the variable holds a list with commas.
+        "docker", "browser", "redis" or "frameworks"; the variable holds a list with commas.
     available : bool
     reason : str
         What is missing.
@@ -23,3 +24,9 @@ def require(feature: str, available: bool, reason: str) -> None:
     if feature in os.environ.get("CLIPPER_TEST_REQUIRE", "").split(","):
         pytest.fail(f"CLIPPER_TEST_REQUIRE asks for {feature}, but {reason}")
     pytest.skip(reason)
+
+
+def require_modules(*names: str) -> None:
+    """Skip the test if one of these modules of machine-learning frameworks is not installed; see `require`."""
+    for name in names:
+        require("frameworks", find_spec(name) is not None, f"{name} is not installed")

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from clipper_magic.connection import ClipperConnection
+from clipper_magic.deployers.common import deploy_directory, linked_application, save_function
 from clipper_magic.log import get_logger
-from clipper_magic.model_package import pack_function
-from clipper_magic.names import check_deployable
+from clipper_magic.model_package import Loading
 
 
 def create_endpoint(
@@ -30,6 +27,7 @@ def create_endpoint(
     batch_size: int = -1,
     pkgs_to_install: Sequence[str] | None = None,
     example: Any = None,
+    as_dataframe: bool = False,
 ) -> None:
     """Register an application, deploy a function and link them, under one name.
 
@@ -42,11 +40,10 @@ def create_endpoint(
     slo_micros : int
         Latency objective in microseconds.
     clipper_conn, name, input_type, func, version, labels, registry, base_image, num_replicas, batch_size,
-    pkgs_to_install, example
+    pkgs_to_install, example, as_dataframe
         See ``deploy_python_closure``.
     """
-    clipper_conn.register_application(name, input_type, default_output, slo_micros)
-    try:
+    with linked_application(clipper_conn, name, input_type, default_output, slo_micros):
         deploy_python_closure(
             clipper_conn,
             name,
@@ -60,11 +57,8 @@ def create_endpoint(
             batch_size,
             pkgs_to_install,
             example,
+            as_dataframe,
         )
-        clipper_conn.link_model_to_app(name, name)
-    except BaseException:
-        clipper_conn.unregister_application(name)
-        raise
 
 
 def deploy_python_closure(
@@ -80,6 +74,7 @@ def deploy_python_closure(
     batch_size: int = -1,
     pkgs_to_install: Sequence[str] | None = None,
     example: Any = None,
+    as_dataframe: bool = False,
 ) -> None:
     """Deploy a function; returns when its replicas answer, and leaves everything as it was if they do not.
 
@@ -89,10 +84,12 @@ def deploy_python_closure(
     name, version : str
         Lower-case letters, digits and ``-``; the version must be new.
     input_type : str
-        "integers", "floats", "doubles", "bytes" or "strings".
+        "integers", "floats", "doubles", "bytes", "strings" or "json".
     func : callable
         Takes a batch: a numpy array of shape (n, d) for numbers (a list of n arrays when lengths differ), else a
-        list of n ``bytes`` or ``str``. Returns n outputs.
+        list of n ``bytes``, ``str`` or JSON values (dicts, lists, texts, numbers, True, False, None).
+        Returns n outputs. Clipper's rule: the ``str`` of an output, as JSON if it is JSON; of a function with input
+        type "json", also dicts, lists and None become JSON.
     base_image : str
         "default", or the image to build from where the backend has images.
     labels : sequence of str, optional
@@ -105,6 +102,9 @@ def deploy_python_closure(
         Requirements as pip takes them, beyond what the function is seen to use.
     example : optional
         One input. The replica calls the function with it before it serves; if that fails, so does the deployment.
+    as_dataframe : bool
+        With input type "json": the function takes a pandas.DataFrame with a row for each record of the batch. The
+        replica needs pandas then.
 
     Raises
     ------
@@ -112,39 +112,48 @@ def deploy_python_closure(
         If the function cannot leave the kernel, or the example is no such input.
     AlreadyRegisteredError, InputTypeError, InvalidNameError, ImageBuildError, ReplicaStartError
         See ``ClipperConnection.build_and_deploy_model``.
+
+    Examples
+    --------
+    Images arrive as ``bytes``; a client sends them in base64::
+
+        def width(images):
+            from io import BytesIO
+
+            from PIL import Image
+
+            return [Image.open(BytesIO(image)).width for image in images]
+
+        deploy_python_closure(clipper_conn, "width", 1, "bytes", width, example=Path("cat.png").read_bytes())
+
+        body = {"input": base64.b64encode(Path("dog.png").read_bytes()).decode()}
+        requests.post(f"http://{clipper_conn.get_query_addr()}/width/predict", json=body)
+
+    Records arrive as dicts, or as the rows of a DataFrame::
+
+        def price(houses):
+            return houses["rooms"] * 20_000 + houses["garden"] * 5_000
+
+        deploy_python_closure(clipper_conn, "price", 1, "json", price, as_dataframe=True)
+
+        body = {"input": {"rooms": 4, "garden": True}}
+        requests.post(f"http://{clipper_conn.get_query_addr()}/price/predict", json=body)
     """
-    text = check_deployable(name, version)
-    directory = Path(tempfile.mkdtemp(suffix="clipper"))
-    try:
-        save_function(func, directory, name, text, input_type, example)
-        if base_image == "default":
-            get_logger().info("Using Python %d.%d base image", *sys.version_info[:2])
-        clipper_conn.build_and_deploy_model(
-            name,
-            text,
-            input_type,
-            str(directory),
-            base_image,
-            labels,
-            registry,
-            num_replicas,
-            batch_size,
-            pkgs_to_install,
-        )
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
 
+    def save(directory: Path, text: str) -> None:
+        save_function(func, directory, name, text, input_type, example, Loading(as_dataframe=as_dataframe))
+        get_logger().info("Python closure saved")
 
-def save_function(
-    func: Callable[[Any], Any], directory: Path, name: str, version: str, input_type: str, example: Any
-) -> None:
-    """Write the model directory of a function, and log what was found in it."""
-    logger = get_logger()
-    logger.info("Saving function to %s", directory)
-    package = pack_function(func, directory, name, version, input_type, example)
-    logger.info("Serialized and supplied predict function")
-    if package.packages:
-        logger.info("The function uses %s", ", ".join(package.packages))
-    if package.local_modules:
-        logger.info("Shipping local modules %s", ", ".join(package.local_modules))
-    logger.info("Python closure saved")
+    deploy_directory(
+        save,
+        clipper_conn,
+        name,
+        version,
+        input_type,
+        base_image,
+        labels,
+        registry,
+        num_replicas,
+        batch_size,
+        pkgs_to_install,
+    )

@@ -24,13 +24,19 @@ ALLOWED = {
     "circus": ("clipper_magic/managers/supervisor.py",),
     "tornado": ("clipper_magic/managers/supervisor.py",),
     "granian": ("serving_image/server.py",),
+    "torch": ("serving_image/loader_pytorch.py", "clipper_magic/deployers/pytorch.py"),
+    "onnx": ("clipper_magic/deployers/onnx.py",),
+    "onnxruntime": ("serving_image/loader_onnx.py", "clipper_magic/deployers/onnx.py"),
+    "pandas": ("serving_image/dataframes.py",),
+    "sklearn": (),
     "clipper_magic.managers.supervisor": (),
     "clipper_magic.magics": (),
 }  # fmt: skip
 ALLOWED["ipywidgets"] = ALLOWED["anywidget"] = ALLOWED["IPython"]
 
-# What the kernel may use of the serving side: pure modules.
+# What the kernel may use of the serving side: pure modules, what a model function calls, the form of saved tensors.
 SHARED = {"address", "errors", "input_types", "protocol", "batching", "cache", "metrics"}
+SHARED |= {"dataframes", "user_metrics", "loader_pytorch"}
 # Makes base images on the kernel's side; lives with the Dockerfile.
 BASE_IMAGE_TOOL = {"base_image", "debian_root"}
 

@@ -136,6 +136,7 @@ def test_deployer_has_clippers_signature_and_an_example() -> None:
         "registry": None,
         **DEPLOY_TAIL,
         "example": None,
+        "as_dataframe": False,
     }
     assert parameters(python_deployer.create_endpoint) == {
         "clipper_conn": NOTHING,
@@ -150,6 +151,7 @@ def test_deployer_has_clippers_signature_and_an_example() -> None:
         "base_image": "default",
         **DEPLOY_TAIL,
         "example": None,
+        "as_dataframe": False,
     }
 
 

@@ -36,7 +36,7 @@ def test_a_function_is_loaded_and_answers(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("input_type", "example"),
-    [("integers", [1]), ("floats", [1, 2.5]), ("doubles", []), ("bytes", "AP8="), ("strings", "é")],
+    [("integers", [1]), ("floats", [1, 2.5]), ("doubles", []), ("bytes", "AP8="), ("strings", "é"), ("json", {"a": 1})],
 )
 def test_an_example_of_each_input_type_is_tried_as_a_batch_of_two(
     tmp_path: Path, input_type: str, example: Any
@@ -46,7 +46,7 @@ def test_an_example_of_each_input_type_is_tried_as_a_batch_of_two(
     assert isinstance(load(directory, input_type), ModelRunner)
 
 
-@pytest.mark.parametrize("input_type", ["integers", "floats", "doubles", "bytes", "strings"])
+@pytest.mark.parametrize("input_type", ["integers", "floats", "doubles", "bytes", "strings", "json"])
 def test_neutral_inputs_of_each_type_are_tried_without_an_example(tmp_path: Path, input_type: str) -> None:
     source = "def predict(xs):\n    return [len(x) for x in xs]\n"
     assert isinstance(load(write_model(tmp_path, source, input_type=input_type), input_type), ModelRunner)
@@ -147,7 +147,12 @@ UNFIT: list[tuple[str, str, dict[str, Any], str]] = [
         "deploy it from Python {python}, or serve it from an image with Python 2.7",
     ),
     ("another format", SUM, {"format": 2}, "{directory}/model.json has format 2, expected 1: deploy the model again"),
-    ("unknown loader", SUM, {"loader": "cobol"}, "no loader named 'cobol', expected one of: python"),
+    (
+        "unknown loader",
+        SUM,
+        {"loader": "cobol"},
+        "no loader named 'cobol', expected one of: python, pytorch, onnx, sklearn",
+    ),
     ("no name", SUM, {"name": None}, "cannot read {directory}/model.json: Expected `str`, got `null` - at `$.name`"),
 ]
 

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from clipper_magic.exceptions import InputTypeError, ModelCheckError, NotPicklableError
-from clipper_magic.model_package import example_as_json, pack_function, pickle_function
+from clipper_magic.model_package import example_as_json, pack_function, pickle_object
 from serving_image.error_log import ErrorLog
 from serving_image.model_loader import load_model
 
@@ -46,6 +46,7 @@ def test_model_directory(tmp_path: Path) -> None:
         "example": [1.0, 2.0],
         "loader": "python",
         "packages": [],
+        "as_dataframe": False,
     }
     assert "def feature_sum(xs" in sources[__file__]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["func.pkl", "model.json"]
@@ -110,7 +111,7 @@ def test_local_module_travels_by_value(module: Any, tmp_path: Path) -> None:
     def predict(xs: Any) -> list[Any]:
         return [scaler.apply(x) for x in xs]
 
-    pickled = pickle_function(predict)
+    pickled = pickle_object(predict)
     (tmp_path / "func.pkl").write_bytes(pickled.payload)
     code = "import pickle, sys; print(pickle.load(open(sys.argv[1], 'rb'))([3]))"
     done = subprocess.run(
@@ -138,7 +139,7 @@ def test_what_a_local_module_imports_late_is_copied(module: Any, tmp_path: Path)
 def test_registration_of_the_users_own_is_kept(module: Any) -> None:
     cloudpickle.register_pickle_by_value(module)
     try:
-        pickle_function(feature_sum)
+        pickle_object(feature_sum)
         assert cloudpickle.list_registry_pickle_by_value() == {"pk_local"}
     finally:
         cloudpickle.unregister_pickle_by_value(module)

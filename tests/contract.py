@@ -167,9 +167,13 @@ def own(backend: Backend, new_cluster_name: Callable[[], str]) -> Iterator[Clipp
 
 
 class Traffic:
-    """Asks for predictions without a pause, in a thread, and counts the kinds of answers."""
+    """Asks for predictions without a pause, in a thread, and counts the kinds of answers.
 
-    def __init__(self, connection: ClipperConnection, app: str) -> None:
+    An answer that does not come at all counts as refused: a frontend that dies may leave a connection open.
+    """
+
+    def __init__(self, connection: ClipperConnection, app: str, timeout_s: float = 30.0) -> None:
+        self._timeout_s = timeout_s
         self._url = f"http://{connection.get_query_addr()}/{app}/predict"
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run)
@@ -194,8 +198,8 @@ class Traffic:
         while not self._stopping.is_set():
             value += 1
             try:
-                answer = requests.post(self._url, json={"input": [value, 1.0]}, timeout=30)
-            except requests.ConnectionError:
+                answer = requests.post(self._url, json={"input": [value, 1.0]}, timeout=self._timeout_s)
+            except (requests.ConnectionError, requests.Timeout):
                 self.refused += 1
                 self._stopping.wait(0.01)
                 continue
@@ -664,6 +668,8 @@ print(json.dumps([connection.get_query_addr(), connection.get_all_apps()]))
         assert output(connection, "raising", [4.0]) == 4.0
         replica = next(s.replica for s in connection.cm.list_replicas() if s.replica.model_name == "raising")
         assert 'raise ValueError(f"negative: {x[0]}")' in connection.cm.tail_log(replica, 100)
+        (error,) = connection.cm.replica_errors(replica)
+        assert (error["type"], error["message"], error["count"]) == ("ValueError", "negative: -2.0", 1)
 
     def test_slow_model_answers_the_default_at_the_objective(self, connection: ClipperConnection) -> None:
         connection.register_application("slow", "doubles", "too late", 50_000)

@@ -328,6 +328,12 @@ class DockerContainerManager(ContainerManager):
             container = self._replicas.find(source)
             return self._lifecycle.containers.tail(container, lines) if container else ""
 
+    def replica_errors(self, replica: Replica) -> list[dict[str, Any]]:
+        """Return what the model of a replica raised; see ``ContainerManager.replica_errors``."""
+        self._connected()
+        with engine_errors():
+            return self._replicas.errors(replica)
+
     # --- addresses ---
 
     def get_admin_addr(self) -> str:

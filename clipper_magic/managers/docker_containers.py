@@ -183,6 +183,15 @@ class Containers:
                 raise ContainerEnded(ended if ended is not None else int(code or -1), self.tail(container))
         raise TimeoutError
 
+    @staticmethod
+    def read_json(container: Container, port: int, path: str) -> dict[str, Any] | None:
+        """Return the JSON object that the role in a container answers at ``path``, None if it does not; asked once."""
+        try:
+            code, output = container.exec_run([*_probe(port), "--path", path])
+        except APIError:  # it does not run
+            return None
+        return dict(json.loads(output)) if code == 0 else None
+
     def keep_running(self, container: Container) -> None:
         """Have the engine restart a container whenever it crashes, and after a restart of the machine."""
         container.update(restart_policy={"Name": "unless-stopped"})

@@ -144,6 +144,12 @@ class Replicas:
         name = replica.address.rpartition(":")[0]
         return next((container for container in self.containers() if container.name == name), None)
 
+    def errors(self, replica: Replica) -> list[dict[str, Any]]:
+        """Return what the model of a replica raised, asked inside its container: it publishes no port."""
+        container = self.find(replica)
+        answer = container and self._containers.read_json(container, self._port, "/errors")
+        return list((answer or {}).get("errors", ()))
+
     def containers(self) -> list[Container]:
         """Return the containers of all replicas of the cluster, dead ones too."""
         filters = labels.selector(self._cluster_name, labels.REPLICA_ID)

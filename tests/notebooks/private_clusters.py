@@ -29,13 +29,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail the run if a lesson left anything, and remove it."""
     cluster = session.config.stash[CLUSTER]
-    left = left_of(cluster)
+    left = [*processes_with(cluster), *directories_with(cluster), *containers_with(cluster)]
     if left:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
         choose_container_manager().stop_all(graceful=False)
         raise pytest.UsageError(f"left over by the lessons: {left}")
-
-
-def left_of(cluster: str) -> list[str]:
-    """Return the processes, directories and containers of a cluster."""
-    return [*processes_with(cluster), *directories_with(cluster), *containers_with(cluster)]

@@ -9,6 +9,7 @@ from typing import Any
 import cloudpickle
 import numpy as np
 
+from clipper_magic.json_inputs import as_json_value
 from serving_image.errors import ServingError
 from serving_image.input_types import canonical
 
@@ -32,17 +33,32 @@ def try_predict_function(query: Mapping[str, Any], func: Callable[[Any], Any], i
         kind = canonical(input_type)
     except ServingError:
         return BAD_TYPE
+    if kind == "json":
+        return _on_json(inputs, func)
     numeric = kind in DTYPES
     if numeric and not all(isinstance(one, list | tuple | np.ndarray) for one in inputs):
         return BAD_KEY
     elements = [element for one in inputs for element in one] if numeric else inputs
     if not all(type(_plain(element)) in ELEMENT_TYPES[kind] for element in elements):
         return BAD_TYPE
+    return _reloaded(func, to_batch(inputs, kind))
+
+
+def _on_json(inputs: Sequence[Any], func: Callable[[Any], Any]) -> Any:
+    try:
+        values = [as_json_value(one) for one in inputs]
+    except ValueError:
+        return BAD_TYPE
+    return _reloaded(func, values)
+
+
+def _reloaded(func: Callable[[Any], Any], batch: Any) -> Any:
+    """Return what the function returns after its way through a pickle."""
     try:
         reloaded = cloudpickle.loads(cloudpickle.dumps(func))
     except Exception:  # whatever pickling a user's object raises
         return BAD_PICKLE
-    return reloaded(to_batch(inputs, kind))
+    return reloaded(batch)
 
 
 def to_batch(inputs: Sequence[Any], kind: str) -> Any:

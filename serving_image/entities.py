@@ -26,7 +26,7 @@ class Application(msgspec.Struct, frozen=True):
     Attributes
     ----------
     input_type : str
-        Canonical: integers, floats, doubles, bytes or strings.
+        Canonical: integers, floats, doubles, bytes, strings or json.
     default_output : str
         The answer when the latency SLO is missed.
     latency_slo_micros : int, microseconds

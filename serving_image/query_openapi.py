@@ -1,6 +1,6 @@
 """The OpenAPI document of the query frontend.
 
-Which inputs an application accepts depends on its input type; the document names all five.
+Which inputs an application accepts depends on its input type, and with ``json`` it is any JSON value.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from serving_image.protocol import UpdateRequest
 class PredictBody(msgspec.Struct):
     """Ask for the prediction of one input, or of a batch; by any registered version of the linked model."""
 
-    input: list[float] | str | UnsetType = UNSET
-    input_batch: list[list[float] | str] | UnsetType = UNSET
+    input: Any = UNSET
+    input_batch: list[Any] | UnsetType = UNSET
     version: str | None = None
 
 

@@ -13,6 +13,7 @@ from clipper_magic.commands.boundary import Interrupted
 from clipper_magic.commands.grammar import (
     APP,
     DURATION,
+    FLAG,
     FUNCTION,
     JSON,
     LIST,
@@ -29,6 +30,7 @@ from clipper_magic.content_hash import content_label, content_of
 from clipper_magic.exceptions import AlreadyRegisteredError, ClipperUsageError, LinkError, ModelCheckError
 from clipper_magic.names import check_input_type
 from clipper_magic.render import Info
+from serving_image.dataframes import on_dataframes
 
 if TYPE_CHECKING:
     from clipper_magic.connection import ClipperConnection
@@ -88,7 +90,7 @@ def _plan(connection: ClipperConnection, args: SimpleNamespace, function: Callab
         input_type = str((app or current or {})["input_type"])
     else:
         raise ClipperUsageError.of("input-type-needed", model=model)
-    content = content_label(function, input_type, args.pkgs, args.base_image, args.batch_size)
+    content = content_label(function, input_type, args.pkgs, args.base_image, args.batch_size, args.as_dataframe)
     same = [info for info in versions if content and content_of(info["labels"]) == content]
     if wanted is not None:
         existing = next((info for info in versions if info["model_version"] == wanted), None)
@@ -119,7 +121,8 @@ def _check(
     key, typed = inputs_of(args.check, plan.input_type)
     value = as_function_gets_it(typed, plan.input_type)
     try:
-        outputs = connection.test_predict_function({key: value}, function, plan.input_type)
+        called = on_dataframes(function) if args.as_dataframe else function
+        outputs = connection.test_predict_function({key: value}, called, plan.input_type)
     except Exception as exc:
         session.area.log.extend(own_lines(exc))
         fields = {"function": args.func, "error": type(exc).__name__, "reason": str(exc)}
@@ -169,6 +172,7 @@ def _build_and_deploy(
             batch_size=args.batch_size,
             pkgs_to_install=args.pkgs,
             example=args.example,
+            as_dataframe=args.as_dataframe,
         )
         linked = _link(connection, args.app, plan.model)
     except KeyboardInterrupt:
@@ -241,13 +245,15 @@ def test(session: Session, args: SimpleNamespace) -> Any:
     key, value = inputs_of(args.json, input_type)
     query = {key: as_function_gets_it(value, input_type)}
     connection = session.connection or ClipperConnection(session.any_manager())
-    outputs = connection.test_predict_function(query, function, input_type)
+    called = on_dataframes(function) if args.as_dataframe else function
+    outputs = connection.test_predict_function(query, called, input_type)
     if isinstance(outputs, str):
         raise ModelCheckError.of("check-refused", function=args.func, reason=outputs, input_type=input_type)
     return outputs
 
 
 _NAME = Parameter("NAME", MODEL_VERSION, required=True)
+AS_DATAFRAME = Parameter("--as-dataframe", FLAG)
 _DEPLOYING = (
     INPUT_TYPE,
     Parameter("--replicas", number(0), default=1),
@@ -258,6 +264,7 @@ _DEPLOYING = (
     Parameter("--registry", text("R")),
     Parameter("--check", JSON),
     Parameter("--example", JSON),
+    AS_DATAFRAME,
 )
 
 DEPLOY_CELL = Command(
@@ -292,6 +299,7 @@ COMMANDS = (
             Parameter("FUNC", FUNCTION, required=True),
             Parameter("JSON", JSON, required=True),
             Parameter("--input-type", text("T", "input_type"), required=True),
+            AS_DATAFRAME,
         ),
     ),
 )

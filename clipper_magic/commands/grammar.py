@@ -142,7 +142,7 @@ class TypedValue:
         """
         raw, bare = self.token.raw, self.token.text
         for text in (raw, bare) if textual else (bare, raw):
-            for read in (json.loads, ast.literal_eval):
+            for read in (_read_json, ast.literal_eval):
                 try:
                     value = read(text)
                 except (ValueError, SyntaxError, MemoryError, RecursionError):
@@ -152,6 +152,21 @@ class TypedValue:
         if textual:
             return bare
         raise ClipperUsageError.of("bad-json-value", option=self.name, value=raw)
+
+    def read_json(self) -> Any:
+        """Return the value where any JSON is an input: text in quotes is text, even if it reads as a number."""
+        try:
+            return _read_json(self.token.raw)
+        except ValueError:
+            return self.read(textual=False)
+
+
+def _read_json(text: str) -> Any:
+    return json.loads(text, parse_constant=_refuse)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")  # though Python's reader takes NaN and Infinity
 
 
 def _as_model_version(_: str, token: Token) -> tuple[str, str | None]:

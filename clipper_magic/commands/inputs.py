@@ -18,8 +18,11 @@ def inputs_of(typed: TypedValue, input_type: str) -> tuple[str, Any]:
     typed : TypedValue
     input_type : str
         Canonical. A vector of numbers is one input, and a list of vectors is a batch; a text is one input, and a
-        list of texts is a batch.
+        list of texts is a batch; so is a list of JSON values.
     """
+    if input_type == "json":
+        value = typed.read_json()
+        return ("input_batch" if isinstance(value, list) else "input"), value
     numeric = input_type in TYPE_CODES
     value = typed.read(textual=not numeric)
     batch = isinstance(value, list) and (bool(value) and isinstance(value[0], list) if numeric else True)

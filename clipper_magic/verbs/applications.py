@@ -18,7 +18,7 @@ class ApplicationVerbs(Connected):
         name : str
             Unique in the cluster.
         input_type : str
-            "integers", "floats", "doubles", "bytes" or "strings" (or an alias such as "double").
+            "integers", "floats", "doubles", "bytes", "strings" or "json" (or an alias such as "double").
         default_output : str
             Answered when no prediction comes within the SLO.
         slo_micros : int

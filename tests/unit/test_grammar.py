@@ -157,6 +157,14 @@ def test_a_bad_line_has_a_code(line: str, code: str) -> None:
         ("['a', 'b']", "strings", ("input_batch", ["a", "b"])),
         ("aGVsbG8=", "bytes", ("input", "aGVsbG8=")),
         ("1.5", "doubles", ("input", 1.5)),
+        ('{"a": [1, null]}', "json", ("input", {"a": [1, None]})),
+        ("{'a': [1, None]}", "json", ("input", {"a": [1, None]})),
+        ("""'{"a": 1}'""", "json", ("input", {"a": 1})),
+        ('[{"a": 1}, 2]', "json", ("input_batch", [{"a": 1}, 2])),
+        ("[[1, 2]]", "json", ("input_batch", [[1, 2]])),
+        ('"1.5"', "json", ("input", "1.5")),
+        ("1.5", "json", ("input", 1.5)),
+        ("null", "json", ("input", None)),
     ],
 )
 def test_a_typed_value_is_read_by_input_type(typed: str, input_type: str, expected: tuple[str, Any]) -> None:
@@ -165,11 +173,13 @@ def test_a_typed_value_is_read_by_input_type(typed: str, input_type: str, expect
     assert inputs_of(TypedValue("JSON", token), input_type) == expected
 
 
-def test_what_is_no_json_is_refused_for_numbers() -> None:
-    [token] = tokenize("[1, x]")
+@pytest.mark.parametrize("input_type", ["doubles", "json"])
+@pytest.mark.parametrize("typed", ["[1, x]", "[NaN]"])
+def test_what_is_no_json_is_refused(typed: str, input_type: str) -> None:
+    [token] = tokenize(typed)
 
     with pytest.raises(ClipperUsageError) as caught:
-        inputs_of(TypedValue("JSON", token), "doubles")
+        inputs_of(TypedValue("JSON", token), input_type)
 
     assert caught.value.code == "bad-json-value"
 

@@ -36,7 +36,7 @@ def test_every_alias_of_clipper_is_known(aliases: str, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["", "Doubles", "numpy", "bytes ", None, 3])
 def test_another_name_is_refused_with_those_that_are_known(name: Any) -> None:
-    with pytest.raises(ServingError, match="Known: integers, floats, doubles, bytes, strings") as caught:
+    with pytest.raises(ServingError, match="Known: integers, floats, doubles, bytes, strings, json") as caught:
         canonical(name)
     assert caught.value.code == "bad-input-type"
 

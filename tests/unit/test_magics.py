@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from magics_world import Shell, World
+from requirements import require_modules
 
 from clipper_magic.commands import queries
 from clipper_magic.commands.boundary import Interrupted
@@ -284,6 +285,23 @@ def test_endpoint_is_all_three_in_one(shell: Shell) -> None:
         "linked_models": ["easy"],
     }
     assert shell.run("%clipper endpoint easy --func f --input-type strings") == info
+
+
+def test_records(shell: Shell, capsys: Capture) -> None:
+    require_modules("pandas")
+    shell.run("%clipper start;")
+    shell.run("%clipper register houses --input-type records --default-output 0 --slo 100ms;")
+    cell = "def price(houses): return houses['rooms'] * 10"
+    check = '--check [{"rooms":2},{"rooms":3}]'
+
+    shell.run(f"%%clipper_deploy price --app houses --as-dataframe {check}\n{cell}")
+    assert "['20', '30']" in said(capsys)
+    assert shell.run("%clipper app houses")["input_type"] == "json"
+    assert shell.run('%clipper test price {"rooms":4} --input-type json --as-dataframe').tolist() == [40]
+    with pytest.raises(ModelCheckError, match=r"price raised TypeError on the check input"):
+        shell.run(f"%%clipper_deploy price {check}\n{cell}")
+    with pytest.raises(ModelCheckError, match="a record is expected, a JSON object, not int"):
+        shell.run(f"%%clipper_deploy price --as-dataframe --check 3\n{cell}")
 
 
 def test_build_deploy_image_and_register_model(serving: Shell, tmp_path: Any) -> None:

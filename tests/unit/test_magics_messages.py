@@ -44,9 +44,9 @@ MESSAGES = [
     (
         "%clipper register a --input-type dubles --default-output x --slo 1s",
         "bad-input-type-name",
-        "InputTypeError: Unknown input type 'dubles'. Fix: Use one of integers, floats, doubles, bytes, strings.",
+        "InputTypeError: Unknown input type 'dubles'. Fix: Use one of integers, floats, doubles, bytes, strings, json.",
         "InputTypeError: Type d'entrée inconnu : « dubles ». Solution : "
-        "Choisissez parmi integers, floats, doubles, bytes, strings.",
+        "Choisissez parmi integers, floats, doubles, bytes, strings, json.",
     ),
     (
         "%clipper register a --input-type doubles --default-output x --slo 1h",
@@ -120,9 +120,9 @@ MESSAGES = [
         "%clipper deploy other --func feature_sum",
         "input-type-needed",
         "ClipperUsageError: Which input type does other take? Fix: Add --input-type doubles (or integers, floats, "
-        "bytes, strings).",
+        "bytes, strings, json).",
         "ClipperUsageError: Quel type d'entrée other prend-il ? Solution : Ajoutez --input-type doubles (ou integers, "
-        "floats, bytes, strings).",
+        "floats, bytes, strings, json).",
     ),
     (
         "%clipper deploy sum-model:1 --func feature_sum",

@@ -17,8 +17,8 @@ import cloudpickle
 import numpy as np
 import pytest
 
-from clipper_magic.exceptions import InputTypeError, ModelCheckError, NotPicklableError
-from clipper_magic.model_package import example_as_json, pack_function, pickle_object
+from clipper_magic.exceptions import InputTypeError, InvalidArgumentError, ModelCheckError, NotPicklableError
+from clipper_magic.model_package import Loading, example_as_json, pack_function, pickle_object
 from serving_image.error_log import ErrorLog
 from serving_image.model_loader import load_model
 
@@ -230,6 +230,7 @@ def test_unknown_input_type(tmp_path: Path) -> None:
         (np.array([1, 2]), "integers", [1, 2]),
         (b"\x00\x01", "bytes", "AAE="),
         ("text", "strings", "text"),
+        ({"a": np.float64(1.5), "b": (np.int64(2), None)}, "json", {"a": 1.5, "b": [2, None]}),
     ],
 )
 def test_example(example: Any, kind: str, expected: Any) -> None:
@@ -238,8 +239,29 @@ def test_example(example: Any, kind: str, expected: Any) -> None:
 
 @pytest.mark.parametrize(
     ("example", "kind"),
-    [([1.5], "integers"), ([[1.0]], "doubles"), ("text", "doubles"), (3, "strings"), ([2**40], "integers")],
+    [
+        ({"a": float("nan")}, "json"),
+        (b"raw", "json"),
+        ([1.5], "integers"),
+        ([[1.0]], "doubles"),
+        ("text", "doubles"),
+        (3, "strings"),
+        ([2**40], "integers"),
+    ],
 )
 def test_example_of_another_type(example: Any, kind: str) -> None:
     with pytest.raises(ModelCheckError, match=f"is not an input of type {kind}"):
         example_as_json(example, kind)
+
+
+def test_dataframes_are_made_of_records_only(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgumentError, match="as_dataframe is True, but must be False for input type doubles"):
+        pack(feature_sum, tmp_path, loading=Loading(as_dataframe=True))
+    description = pack(feature_sum, tmp_path, input_type="json", loading=Loading(as_dataframe=True))
+    assert description["as_dataframe"] is True
+    assert [requirement.partition("==")[0] for requirement in description["packages"]] == ["pandas"]
+
+
+def test_what_a_loader_imports_is_required_even_if_this_kernel_has_it_not(tmp_path: Path) -> None:
+    description = pack(feature_sum, tmp_path, loading=Loading(modules=frozenset({"no_such_runtime"})))
+    assert description["packages"] == ["no_such_runtime"]

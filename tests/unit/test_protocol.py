@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving_image.errors import ServingError
+from serving_image.input_types import INPUT_TYPES
 from serving_image.protocol import (
     BatchAnswer,
     PredictDecoder,
@@ -79,6 +80,9 @@ def test_a_version_may_be_asked_for() -> None:
         ("floats", b"[1, 2.5]", array("f", [1, 2.5]).tobytes()),
         ("bytes", b'"AP8="', b"\x00\xff"),
         ("strings", '"é\\n"'.encode(), "é\n"),
+        ("json", b'{"b": [1, 2.50], "a": null}', b'{"a":null,"b":[1,2.5]}'),
+        ("json", b"null", b"null"),
+        ("json", b'"text"', b'"text"'),
     ],
 )
 def test_each_input_type_has_its_form(input_type: str, value: bytes, wire: bytes | str) -> None:
@@ -115,6 +119,12 @@ def test_each_input_type_has_its_form(input_type: str, value: bytes, wire: bytes
         ("doubles", b'{"input": [1', "JSON parse error: Input data was truncated. (offset 12)\n"),
         ("doubles", b"", "JSON parse error: Input data was truncated. (offset 0)\n"),
         ("doubles", b'{"input": [1]} x', "JSON parse error: JSON is malformed: trailing characters. (offset 16)\n"),
+        ("json", b'{"input": {"a": NaN}}', "JSON parse error: JSON is malformed: invalid character. (offset 16)\n"),
+        ("json", b'{"input": {"a": 1e999}}', "JSON parse error: Number too big to be stored in double.\n"),
+        ("json", b'{"input": "\\ud800"}', "JSON parse error: Input data was truncated. (offset 19)\n"),
+        ("json", b'{"input_batch": {}}', MISMATCH.format("input_batch", "Array", "Object")),
+        ("json", b'{"input": {}, "version": 2}', MISMATCH.format("version", "String", "Number")),
+        ("json", b"{}", "JSON object does not have required keys input or input_batch"),
         ("doubles", b"[1, 2]", "JSON schema invalid"),
         ("doubles", b"3", "JSON schema invalid"),
     ],
@@ -132,9 +142,10 @@ def test_a_refusal_names_the_schema() -> None:
 
 def test_nesting_without_end_is_refused() -> None:
     assert "Invalid nesting" in refusal("doubles", b'{"input": ' + b"[" * 100_000)
+    assert "Invalid nesting" in refusal("json", b'{"input": ' + b"[" * 100_000)
 
 
-@given(st.sampled_from(["integers", "floats", "doubles", "bytes", "strings"]), st.binary(max_size=60))
+@given(st.sampled_from(INPUT_TYPES), st.binary(max_size=60))
 def test_no_body_does_anything_but_decode_or_be_refused(input_type: str, noise: bytes) -> None:
     for body in (noise, b'{"input":%b}' % noise, b'{"input_batch":[%b]}' % noise):
         try:

@@ -177,7 +177,7 @@ REFUSALS: list[tuple[str, Act, str, str]] = [
         "unknown type",
         lambda s: add_app(s, "a", "complex"),
         "bad-input-type",
-        "Invalid input type 'complex'. Known: integers, floats, doubles, bytes, strings",
+        "Invalid input type 'complex'. Known: integers, floats, doubles, bytes, strings, json",
     ),
     (
         "delete unknown app",

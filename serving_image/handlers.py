@@ -20,6 +20,7 @@ import bottle
 import msgspec
 
 from serving_image.errors import ServingError
+from serving_image.http_connection import body_too_large
 from serving_image.metrics import PROMETHEUS, Registry, wants_prometheus
 
 log = logging.getLogger(__name__)
@@ -67,11 +68,6 @@ def read_body(limit_bytes: int) -> bytes:
     if len(body) > limit_bytes:
         raise body_too_large(limit_bytes)
     return body
-
-
-def body_too_large(limit_bytes: int) -> ServingError:
-    """Return the error for a body beyond `limit_bytes`."""
-    return ServingError("body-too-large", f"The request body is larger than the limit of {limit_bytes} bytes")
 
 
 def json_errors(app: bottle.Bottle) -> None:

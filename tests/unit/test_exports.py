@@ -188,4 +188,4 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
 
 def test_the_kernel_never_loads_the_supervisors_library() -> None:
     loaded = modules_after("from clipper_magic import ClipperConnection, LocalContainerManager")
-    assert loaded.isdisjoint({"IPython", "circus", "docker", "granian", "tornado"})
+    assert loaded.isdisjoint({"IPython", "circus", "docker", "tornado", "uvloop"})

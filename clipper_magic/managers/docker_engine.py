@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,6 +15,8 @@ from docker.errors import APIError, DockerException
 
 from clipper_magic.exceptions import BackendError, DockerUnavailableError
 
+UNIX_PREFIX = "unix://"
+DEFAULT_ADDRESS = "unix:///var/run/docker.sock"
 CONNECT_TIMEOUT_S = 60.0
 # One connection for each container that is worked on at the same time.
 POOL_SIZE = 32
@@ -34,8 +38,9 @@ def connect_engine(timeout_s: float = CONNECT_TIMEOUT_S) -> docker.DockerClient:
         Not installed, not running and not permitted are three different ones.
     """
     try:
+        _knock(os.environ.get("DOCKER_HOST") or DEFAULT_ADDRESS, timeout_s)
         client = docker.from_env(timeout=timeout_s, max_pool_size=POOL_SIZE)
-    except DockerException as err:
+    except (DockerException, OSError) as err:
         raise unavailable(err) from err
     try:
         client.ping()
@@ -43,6 +48,14 @@ def connect_engine(timeout_s: float = CONNECT_TIMEOUT_S) -> docker.DockerClient:
         client.close()
         raise unavailable(err) from err
     return client
+
+
+def _knock(address: str, timeout_s: float) -> None:
+    """Raise OSError if nobody listens on a unix socket: the client would leave a socket open when it fails."""
+    if address.startswith(UNIX_PREFIX):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.settimeout(timeout_s)
+            probe.connect(address.removeprefix(UNIX_PREFIX))
 
 
 def unavailable(error: BaseException) -> DockerUnavailableError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -17,8 +18,11 @@ from clipper_magic.container_manager import CLIPPER_DOCKER_LABEL, Role
 from clipper_magic.exceptions import DockerUnavailableError
 from clipper_magic.managers.docker_engine import connect_engine
 from clipper_magic.managers.docker_labels import METRIC_CONFIG, ROLE_LABELS, selector
+from clipper_magic.managers.waiting import wait_for
 
 HERE = Path(__file__).parent
+PATIENCE_S = 60.0
+OTHER_RUN = re.compile(r"t[0-9a-f]{6}-|clipper_network")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -36,22 +40,32 @@ def engine(session_token: str) -> Iterator[docker.DockerClient]:
     except DockerUnavailableError as err:
         require("docker", False, str(err))
         raise
-    with_before = everything(client)
+    before = unclaimed(client, session_token)
     yield client
     for image in client.images.list(filters={"label": CLIPPER_DOCKER_LABEL}):
         if image.labels[CLIPPER_DOCKER_LABEL].startswith(session_token):
             with suppress(APIError):
                 client.images.remove(image.id, force=True)
-    left = everything(client) - with_before
+    # The containers of other people's builds are nobody's, and go by themselves.
+    wait_for(lambda: unclaimed(client, session_token) <= before, PATIENCE_S, every_s=0.5)
+    left = unclaimed(client, session_token) - before
     client.close()
     assert not left, f"left on the engine: {left}"
 
 
-def everything(client: docker.DockerClient) -> set[str]:
-    """Return what is on the engine: containers, networks and volumes."""
-    containers = {f"container {each.name}" for each in client.containers.list(all=True)}
-    networks = {f"network {each.name}" for each in client.networks.list()}
-    return containers | networks | {f"volume {each.name}" for each in client.volumes.list()}
+def unclaimed(client: docker.DockerClient, session_token: str) -> set[str]:
+    """Return the containers, networks and volumes that are this run's or nobody's: others may use the engine too."""
+    containers = {
+        f"container {each.name}": each.labels for each in client.containers.list(all=True, ignore_removed=True)
+    }
+    networks = {f"network {each.name}": each.attrs["Labels"] or {} for each in client.networks.list()}
+    volumes = {f"volume {each.name}": each.attrs["Labels"] or {} for each in client.volumes.list()}
+    found = set()
+    for name, labels in {**containers, **networks, **volumes}.items():
+        owner = labels.get(CLIPPER_DOCKER_LABEL, name.partition(" ")[2])
+        if owner.startswith(session_token) or not (CLIPPER_DOCKER_LABEL in labels or OTHER_RUN.match(owner)):
+            found.add(name)
+    return found
 
 
 class DockerBackend:

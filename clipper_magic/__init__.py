@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from clipper_magic._version import __version__
 
 if TYPE_CHECKING:
-    from clipper_magic import deployers
+    from clipper_magic import deployers, metrics
     from clipper_magic.connection import CLIPPER_TEMP_DIR, DEFAULT_LABEL, ClipperConnection
     from clipper_magic.container_manager import DEFAULT_PREDICTION_CACHE_SIZE_BYTES, ContainerManager
     from clipper_magic.exceptions import ClipperException, NoClusterError, UnconnectedException
@@ -40,6 +40,7 @@ __all__ = [
     "__version__",
     "choose_container_manager",
     "deployers",
+    "metrics",
 ]
 
 # Lazy: `%load_ext` must be quick, and Docker's client must not be needed where there is no Docker.
@@ -59,8 +60,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name == "deployers":
-        return import_module("clipper_magic.deployers")
+    if name in ("deployers", "metrics"):
+        return import_module(f"clipper_magic.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'clipper_magic' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

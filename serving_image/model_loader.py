@@ -16,6 +16,7 @@ from serving_image.error_log import ErrorLog, message_of
 from serving_image.input_types import JSON_TYPES, canonical, pack_all
 from serving_image.json_models import from_wire
 from serving_image.model_runner import ModelRunner, PredictFunction, WrongOutputError, neutral_inputs
+from serving_image.user_metrics import of_this_process, provide_kernel_name
 
 log = logging.getLogger(__name__)
 
@@ -103,6 +104,7 @@ def load_model(directory: Path, input_type: str, errors: ErrorLog) -> ModelRunne
         raise explained("loading the model", exc) from exc
     runner = ModelRunner(predict, input_type, errors)
     warm_up(runner, description)
+    of_this_process().start_over()  # nobody asked those queries
     return runner
 
 
@@ -148,6 +150,7 @@ def prepare_imports(directory: Path, description: ModelDescription) -> None:
     folders = (directory / "modules", directory / "packages")
     sys.path[:0] = [str(folder) for folder in folders if folder.is_dir()]
     importlib.invalidate_caches()
+    provide_kernel_name()
     for filename, text in description.sources.items():
         # Without a modification time, linecache never compares the entry with a file on disk.
         linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)

@@ -37,6 +37,7 @@ from serving_image.protocol import (
     encode_json_answer,
 )
 from serving_image.server import run
+from serving_image.user_metrics import of_this_process
 
 BODY_LIMIT_BYTES = 1 << 30  # a batch of many inputs, each of which the query frontend has already limited
 EXIT_LOAD_ERROR = 3
@@ -52,6 +53,14 @@ class ReplicaHealth(msgspec.Struct, frozen=True, kw_only=True):
     input_type: str
     python: str = python_version()
     protocol: int = PROTOCOL_VERSION
+
+
+class ReplicaRegistry(Registry):
+    """What the replica measures; for Prometheus, also what its model function reports."""
+
+    def prometheus(self) -> bytes:
+        """Return the text format of Prometheus."""
+        return super().prometheus() + of_this_process().prometheus()
 
 
 class ReplicaMetrics:
@@ -148,7 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.flush()
         return EXIT_LOAD_ERROR
     health = ReplicaHealth(name=options.name, version=options.version, input_type=input_type)
-    metrics = ReplicaMetrics(Registry(time.monotonic))
+    metrics = ReplicaMetrics(ReplicaRegistry(time.monotonic))
     run(build_app(health, runner, errors, metrics), [options.listen], body_limit_bytes=BODY_LIMIT_BYTES)
     return 0
 

@@ -5,11 +5,8 @@ Labels on the containers are all that a cluster keeps about itself: ``connect()`
 
 from __future__ import annotations
 
-import ipaddress
-import socket
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +16,6 @@ except ImportError as err:
     raise ImportError(
         "DockerContainerManager needs the package 'docker'. Fix: pip install 'clipper_magic[docker]'"
     ) from err
-
-from docker.errors import NotFound
 
 from clipper_magic.container_manager import (
     ClusterOptions,
@@ -44,15 +39,10 @@ from clipper_magic.managers.docker_engine import connect_engine, engine_errors
 from clipper_magic.managers.docker_images import DEFAULT_BASE, DockerImages
 from clipper_magic.managers.docker_keeper import Keeper
 from clipper_magic.managers.docker_labels import DockerCluster, cluster_label
-from clipper_magic.managers.docker_lifecycle import DockerOptions, Lifecycle
+from clipper_magic.managers.docker_lifecycle import Lifecycle
+from clipper_magic.managers.docker_options import DockerOptions
 from clipper_magic.managers.docker_replicas import Replicas
 from serving_image import PROTOCOL_VERSION
-
-# A network without a way out still lets names be asked for, through the engine, with some engines and name servers.
-# Names of containers are found all the same, and a model that tries another is told so in a second.
-_NO_NAMES = {"dns": ["127.0.0.1"], "dns_opt": ["timeout:1", "attempts:1"]}
-
-LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
 class DockerContainerManager(ContainerManager):
@@ -132,27 +122,12 @@ class DockerContainerManager(ContainerManager):
         ready_timeout_s: float = 300.0,
         on_progress: Callable[[str], None] | None = None,
     ) -> None:
-        if docker_network == "host":
-            raise BackendError.of("docker-host-network")
         if use_centralized_log:
             raise BackendError.of("docker-centralized-log")
-        if redis_ip in LOOPBACK_NAMES:
-            raise BackendError.of("redis-on-localhost", address=redis_ip)
-        self.cluster_name = cluster_name
-        self.docker_network = docker_network
-        self.public_hostname = docker_ip_address
-        self.common_labels = cluster_label(cluster_name)
         self.extra_container_kwargs = dict(extra_container_kwargs or {})
-        self.ready_timeout_s = ready_timeout_s
-        self.logger = get_cluster_logger(cluster_name)
-        self._lock = ClusterDirectory.locate(cluster_name).lock
-        self._base_image = base_image
-        self._on_progress = on_progress or self.logger.info
-        self._replica_settings = {**_limits(memory_limit, cpu_limit), **({} if allow_network else _NO_NAMES)}
         self._options = DockerOptions(
             cluster_name=cluster_name,
             host=docker_ip_address,
-            publish_ip=_publish_ip(docker_ip_address),
             query_port=clipper_query_port,
             management_port=clipper_management_port,
             replica_port=clipper_rpc_port,
@@ -165,8 +140,19 @@ class DockerContainerManager(ContainerManager):
             with_metrics=with_metrics,
             allow_network=allow_network,
             keep_state=keep_state,
+            memory_limit=memory_limit,
+            cpu_limit=cpu_limit,
             extra_container_kwargs=self.extra_container_kwargs,
         )
+        self.cluster_name = cluster_name
+        self.docker_network = docker_network
+        self.public_hostname = docker_ip_address
+        self.common_labels = cluster_label(cluster_name)
+        self.ready_timeout_s = ready_timeout_s
+        self.logger = get_cluster_logger(cluster_name)
+        self._lock = ClusterDirectory.locate(cluster_name).lock
+        self._base_image = base_image
+        self._on_progress = on_progress or self.logger.info
         self._client: docker.DockerClient | None = None
         self._keeper: Keeper | None = None
         self._cluster: DockerCluster | None = None
@@ -200,7 +186,7 @@ class DockerContainerManager(ContainerManager):
             lifecycle.containers,
             lifecycle.networks.models,
             cluster.replica_port,
-            self._replica_settings,
+            self._options.replica_settings(),
         )
         if self._keeper is None:
             self._keeper = Keeper(self.docker_client, self.cluster_name, self.logger)
@@ -310,14 +296,8 @@ class DockerContainerManager(ContainerManager):
         self._connected()
         target = Path(logging_dir)
         target.mkdir(parents=True, exist_ok=True)
-        paths = []
         with engine_errors():
-            for member in self._lifecycle.members():
-                path = target / f"image_{member.image.short_id}:container_{member.short_id}.log"
-                with suppress(NotFound):
-                    path.write_bytes(member.logs())
-                    paths.append(str(path))
-        return paths
+            return self._lifecycle.write_logs(target)
 
     def tail_log(self, source: Replica | Role, lines: int = 100) -> str:
         """Return the last log lines of a replica or of a role; empty if there is no such container."""
@@ -348,22 +328,3 @@ class DockerContainerManager(ContainerManager):
         """Return ``host:port`` of Prometheus, or of the query frontend in a cluster without it."""
         cluster = self._connected()
         return f"{self.public_hostname}:{cluster.metric_port or cluster.query_port}"
-
-
-def _publish_ip(address: str) -> str:
-    """Return the interface to publish ports on: the loopback one unless the user names another."""
-    if address in LOOPBACK_NAMES:
-        return "127.0.0.1"
-    try:
-        return str(ipaddress.ip_address(address))
-    except ValueError:
-        return socket.gethostbyname(address)
-
-
-def _limits(memory_limit: str | None, cpu_limit: float | None) -> dict[str, Any]:
-    limits: dict[str, Any] = {}
-    if memory_limit:
-        limits |= {"mem_limit": memory_limit, "memswap_limit": memory_limit}
-    if cpu_limit:
-        limits["nano_cpus"] = int(cpu_limit * 1_000_000_000)
-    return limits

@@ -24,6 +24,8 @@ LOG_LINES = 20
 PIDS_LIMIT = 512
 STOP_TIMEOUT_S = 10
 HEALTH_INTERVAL_S = 10
+# A replica answers nothing while its model works on a batch: only after a minute or two is it taken for frozen.
+HEALTH_RETRIES = 6
 _SECOND_NS = 1_000_000_000
 # One call to the engine must end before the client's own timeout does.
 _PROBE_SLICE_S = 20.0
@@ -289,7 +291,7 @@ def _health_check(plan: ContainerPlan) -> dict[str, Any]:
     return {
         "test": ["CMD", *_probe(plan.health_port)],
         "interval": HEALTH_INTERVAL_S * _SECOND_NS,
-        "timeout": 5 * _SECOND_NS,
-        "retries": 3,
+        "timeout": HEALTH_INTERVAL_S * _SECOND_NS,
+        "retries": HEALTH_RETRIES,
         "start_period": int(plan.health_grace_s * _SECOND_NS),
     }

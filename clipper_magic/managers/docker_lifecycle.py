@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
 from uuid import uuid4
 
 import docker
-from docker.errors import APIError
+from docker.errors import APIError, NotFound
 from docker.models.containers import Container
 from docker.models.volumes import Volume
 
@@ -23,31 +22,10 @@ from clipper_magic.managers.docker_containers import Containers, in_parallel
 from clipper_magic.managers.docker_images import PROMETHEUS, REDIS, DockerImages
 from clipper_magic.managers.docker_metrics import new_config_path, remove_config, render_config
 from clipper_magic.managers.docker_networks import Networks
+from clipper_magic.managers.docker_options import DockerOptions
 from clipper_magic.managers.docker_services import START_TIMEOUT_S, ServiceOptions, Services
 from clipper_magic.managers.health import read_health
 from clipper_magic.managers.waiting import wait_for
-
-
-@dataclass(frozen=True, slots=True)
-class DockerOptions:
-    """What a cluster is started with; `DockerContainerManager` describes each."""
-
-    cluster_name: str
-    host: str
-    publish_ip: str
-    query_port: int
-    management_port: int
-    replica_port: int
-    redis_ip: str | None
-    redis_port: int
-    prometheus_port: int
-    network: str
-    redis_image: str
-    prometheus_image: str
-    with_metrics: bool
-    allow_network: bool
-    keep_state: bool
-    extra_container_kwargs: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Lifecycle:
@@ -66,7 +44,7 @@ class Lifecycle:
         self._options = options
         self._logger = logger
         self._labels = labels.cluster_label(options.cluster_name)
-        self.containers = Containers(client, self._labels, options.extra_container_kwargs, options.publish_ip)
+        self.containers = Containers(client, self._labels, options.extra_container_kwargs, options.publish_ip())
         self.networks = Networks(client, options.cluster_name, options.network, self._labels)
 
     def members(self) -> list[Container]:
@@ -210,6 +188,16 @@ class Lifecycle:
 
     def _of(self, role: Role) -> list[Container]:
         return [member for member in self.members() if labels.ROLE_LABELS[role] in member.labels]
+
+    def write_logs(self, target: Path) -> list[str]:
+        """Write the log of each container to ``image_<id>:container_<id>.log`` in ``target``; return the paths."""
+        paths = []
+        for member in self.members():
+            path = target / f"image_{member.image.short_id}:container_{member.short_id}.log"
+            with suppress(NotFound):
+                path.write_bytes(member.logs())
+                paths.append(str(path))
+        return paths
 
     def stop(self, graceful: bool) -> StopReport:
         """Stop and remove everything of the cluster, and nothing else."""

@@ -155,7 +155,7 @@ class LocalContainerManager(ContainerManager):
         return [str(path)]
 
     def tail_log(self, source: Replica | Role, lines: int = 100) -> str:
-        return "last line"
+        return "first line\nlast line"
 
     def remove_image(self, image: str) -> None:
         return None

@@ -13,6 +13,7 @@ from clipper_magic.container_manager import ContainerManager
 from clipper_magic.render import Logs
 
 DEFAULT_DIRECTORY = "clipper_logs/"
+WHOLE_LOG_LINES = 100_000
 
 
 def logs(session: Session, args: SimpleNamespace) -> Logs:
@@ -23,13 +24,24 @@ def logs(session: Session, args: SimpleNamespace) -> Logs:
     if args.name:
         model, wanted = args.name
         version = str(lookup.known_version(connection, model, wanted)["model_version"])
-        wanted_files = f"{model}_{version}-"
+        paths = _write_logs(connection.cm, model, version, Path(args.dir))
     else:
-        wanted_files = ""
-    paths = [path for path in connection.get_clipper_logs(args.dir) if wanted_files in Path(path).name]
+        paths = connection.get_clipper_logs(args.dir)
     found = Logs(paths)
     found.text = "\n".join(_tail(Path(path), args.lines) for path in paths)
     return found
+
+
+def _write_logs(container_manager: ContainerManager, model: str, version: str, directory: Path) -> list[str]:
+    """Write the log of each replica of a version, the same names on every backend; return the paths."""
+    directory.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for replica in (status.replica for status in container_manager.list_replicas()):
+        if (replica.model_name, replica.model_version) == (model, version):
+            path = directory / f"{model}_{version}-{replica.replica_id}.log"
+            path.write_text(container_manager.tail_log(replica, WHOLE_LOG_LINES) + "\n", encoding="utf-8")
+            paths.append(str(path))
+    return paths
 
 
 def _tail(path: Path, lines: int) -> str:

@@ -437,6 +437,15 @@ def test_logs_return_paths_and_show_the_tail(serving: Shell, capsys: Capture) ->
     assert "last line" in said(capsys) and "first line" not in paths.text
 
 
+def test_logs_of_a_model_are_those_of_its_replicas(serving: Shell) -> None:
+    serving.run("%clipper replicas sum-model:2 2;")
+
+    paths = serving.run("%clipper logs sum-model:2")
+
+    assert paths == [f"clipper_logs/sum-model_2-{i}.log" for i in (0, 1)]
+    assert "first line\nlast line" in paths.text
+
+
 def test_equal_tracebacks_are_shown_once(serving: Shell, world: World) -> None:
     error = {"type": "KeyError", "message": "'a'", "traceback": "Traceback\nKeyError: 'a'", "example_input": "[1.0]"}
     times = {"first_time_s": 1.0, "last_time_s": 2.0}

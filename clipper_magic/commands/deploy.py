@@ -125,7 +125,7 @@ def _check(
         outputs = connection.test_predict_function({key: value}, called, plan.input_type)
     except Exception as exc:
         session.area.log.extend(own_lines(exc))
-        fields = {"function": args.func, "error": type(exc).__name__, "reason": str(exc)}
+        fields = {"function": args.func, "error": type(exc).__name__, "reason": str(exc).rstrip(".")}
         raise ModelCheckError.of("check-raised", **fields) from exc
     if isinstance(outputs, str):
         raise ModelCheckError.of("check-refused", function=args.func, reason=outputs, input_type=plan.input_type)

@@ -234,6 +234,11 @@ def test_a_check_runs_here_first(serving: Shell, world: World, capsys: Capture) 
     assert world.clusters["default-cluster"].built == built + 1
 
 
+def test_a_reason_that_is_a_sentence_fits_into_ours(serving: Shell) -> None:
+    with pytest.raises(ModelCheckError, match=r"on the check input: Too long; nothing was built"):
+        serving.run('%%clipper_deploy sum-model --check [1,2]\ndef f(xs): raise ValueError("Too long.")')
+
+
 def test_the_cell_runs_in_the_notebook(serving: Shell) -> None:
     serving.run("%%clipper_deploy sum-model\nanswer = 42\ndef f(xs): return [answer for x in xs]")
 

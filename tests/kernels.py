@@ -67,7 +67,7 @@ class Kernel:
             kind, content = message["msg_type"], message["content"]
             display_id = content.get("transient", {}).get("display_id")
             if kind == "update_display_data":
-                by_id[display_id]["data"] = content["data"]
+                by_id.get(display_id, {})["data"] = content["data"]  # it may be an output of another cell
             elif kind in ("display_data", "execute_result", "stream", "error"):
                 output = {"output_type": kind, **content}
                 outputs.append(output)

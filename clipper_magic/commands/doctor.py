@@ -79,8 +79,8 @@ def _disk(texts: Texts) -> _Finding:
 
 
 def _widgets() -> _Finding:
-    found = find_spec("anywidget") is not None
-    return (True, "widgets", {}) if found else (None, "no_widgets", {})
+    missing = [name for name in ("anywidget", "ipywidgets") if find_spec(name) is None]
+    return (None, "no_widgets", {"missing": missing[0]}) if missing else (True, "widgets", {})
 
 
 def _language(session: Session) -> _Finding:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from importlib.util import find_spec
+from importlib import import_module
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,7 @@ def panel(session: Session, args: SimpleNamespace) -> Panel | Still:
     form = "html" if args.freeze else _form(session)
     from clipper_magic.panel.live import Looker, Panel
 
-    if session.panel is not None and (args.freeze or session.panel.looker.connection is not connection):
+    if session.panel is not None and (args.freeze or not session.panel.shows(connection)):
         session.freeze_panel()
     if form == "widget" and session.panel is not None:
         live: Panel = session.panel
@@ -48,7 +48,9 @@ def _form(session: Session) -> str:
         return "text"
     if "google.colab" in sys.modules and wanted == "auto":
         return "html"  # updates from a thread do not show there
-    if find_spec("anywidget") is None:
+    try:
+        import_module("clipper_magic.panel.widget")
+    except ImportError:
         session.say("panel.install")
         return "html"
     return "widget"

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 UNSEEN_S = 30.0
 LOOKS_PER_COUNT = 2
-"""Replicas are counted at every second look: that asks each of them, or the Docker engine."""
+"""What is registered, and how many replicas answer, is asked at every second look: it changes seldom and costs more."""
 
 
 def _display(bundle: Bundle, **options: Any) -> None:
@@ -54,21 +54,22 @@ class Looker:
         self.gone = ""
         self.history = History()
         self._source = Source(connection)
+        self._status: Mapping[str, Any] = {}
         self._observed: Mapping[str, int] | None = None
         self._looks = 0
 
     def look(self) -> None:
         """Ask the frontends; a cluster that does not answer is a fact, not an error."""
         try:
-            status, metrics = self._source.status(), self._source.metrics()
+            metrics = self._source.metrics()
             if self._looks % LOOKS_PER_COUNT == 0:
-                self._observed = self._source.observed()
+                self._status, self._observed = self._source.status(), self._source.observed()
         except (SourceError, ClipperException, OSError):
             self.gone = self.session.texts("panel.gone", cluster=self.connection.cm.cluster_name)
             return
         self._looks += 1
         self.gone = ""
-        self.figures = self.history.add(status, metrics, self._observed, dict(self.asked), time.monotonic())
+        self.figures = self.history.add(self._status, metrics, self._observed, dict(self.asked), time.monotonic())
 
     def still(self, message_id: str = "panel.live") -> Bundle:
         """Return what was seen last, standing still."""
@@ -132,6 +133,10 @@ class Panel:
         view, _ = self.widget._repr_mimebundle_() or ({}, {})
         _display({**view, **self.looker.still()}, display_id=display_id)
         self._start()
+
+    def shows(self, connection: ClipperConnection) -> bool:
+        """Return whether it is live, and shows the cluster of this connection."""
+        return self.frozen is None and self.looker.connection is connection
 
     def __repr__(self) -> str:
         state = "live" if self.frozen is None else "frozen"

@@ -109,8 +109,17 @@ class Line {
     for (const column of ["qps", "batch", "cache"]) put(this.cells[column], row[column]);
     put(this.share, row.defaults);
     put(this.why, row.why);
-    for (const column of COLUMNS) mark(this.cells[column], "data-label", labels[`head_${column}`]);
+    for (const column of COLUMNS) {
+      mark(this.cells[column], "data-label", labels[`head_${column}`]);
+      this.cells[column].classList.toggle("blank", column === "replicas" ? !versioned : blank(row, column));
+    }
   }
+}
+
+// A card of the narrow form has no lines without words.
+function blank(row, column) {
+  const words = { app: row.first ? row.app : "", defaults: row.defaults + row.why }[column] ?? row[column];
+  return words === "";
 }
 
 class Table {
@@ -255,8 +264,9 @@ class Chart {
     const top = Math.max(1, ...[...curve].filter(Number.isFinite));
     const base = RATE_HEIGHT - 4;
     const x = (i) => PLOT.left + (i * (right - PLOT.left)) / (POINTS - 1);
-    const points = [...curve].map((value, i) => `L${x(i).toFixed(1)} ${(base - (Number.isFinite(value) ? value / top : 0) * (base - 4)).toFixed(1)}`);
-    mark(this.area, "d", `M${PLOT.left} ${base}${points.join("")}L${right} ${base}Z`);
+    const start = curve.findIndex(Number.isFinite);
+    const points = [...curve].slice(Math.max(0, start)).map((value, i) => `L${x(i + start).toFixed(1)} ${(base - (value / top) * (base - 4)).toFixed(1)}`);
+    mark(this.area, "d", start < 0 ? "" : `M${x(start).toFixed(1)} ${base}${points.join("")}L${right} ${base}Z`);
     const text = `${this.panel.number(Number.isFinite(latest) ? latest : 0)} ${this.panel.labels.per_second}`;
     put(this.rateLabel, text);
     mark(this.rateLabel, "x", String(right + 6));

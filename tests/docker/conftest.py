@@ -16,6 +16,7 @@ from requirements import require
 from clipper_magic import DockerContainerManager
 from clipper_magic.container_manager import CLIPPER_DOCKER_LABEL, Role
 from clipper_magic.exceptions import DockerUnavailableError
+from clipper_magic.managers.docker_containers import in_parallel
 from clipper_magic.managers.docker_engine import connect_engine
 from clipper_magic.managers.docker_labels import METRIC_CONFIG, ROLE_LABELS, selector
 from clipper_magic.managers.waiting import wait_for
@@ -42,15 +43,22 @@ def engine(session_token: str) -> Iterator[docker.DockerClient]:
         raise
     before = unclaimed(client, session_token)
     yield client
-    for image in client.images.list(filters={"label": CLIPPER_DOCKER_LABEL}):
-        if image.labels[CLIPPER_DOCKER_LABEL].startswith(session_token):
-            with suppress(APIError):
-                client.images.remove(image.id, force=True)
+    built = client.images.list(filters={"label": CLIPPER_DOCKER_LABEL})
+    in_parallel(
+        lambda image: remove_image(client, image.id),
+        [image for image in built if image.labels[CLIPPER_DOCKER_LABEL].startswith(session_token)],
+    )
     # The containers of other people's builds are nobody's, and go by themselves.
     wait_for(lambda: unclaimed(client, session_token) <= before, PATIENCE_S, every_s=0.5)
     left = unclaimed(client, session_token) - before
     client.close()
     assert not left, f"left on the engine: {left}"
+
+
+def remove_image(client: docker.DockerClient, image_id: str) -> None:
+    """Remove an image; its parent may be gone with another of these."""
+    with suppress(APIError):
+        client.images.remove(image_id, force=True)
 
 
 def unclaimed(client: docker.DockerClient, session_token: str) -> set[str]:

@@ -206,9 +206,9 @@ class DockerContainerManager(ContainerManager):
             raise BackendError.of("docker-one-frontend", count=options.num_frontend_replicas)
         with engine_errors():
             self._lifecycle.refuse_second()  # before minutes of building
-            serving = self._images.serving()
+            images = self._images.for_cluster(self._options)
             with self._lock():
-                cluster = self._lifecycle.start(self._images, serving, options)
+                cluster = self._lifecycle.start(images, options)
             self._use(cluster)
 
     def connect(self) -> None:

@@ -17,6 +17,7 @@ from clipper_magic.image import BuildError, OnLine
 from clipper_magic.managers import docker_builds
 from clipper_magic.managers.docker_engine import architecture
 from clipper_magic.managers.docker_labels import DockerCluster
+from clipper_magic.managers.docker_options import DockerOptions
 from serving_image import base_image as debian
 from serving_image.debian_root import DebianError
 
@@ -50,6 +51,15 @@ REDIS = Source("Redis", "redis_image", "redis:7-alpine", "redis")
 PROMETHEUS = Source("Prometheus", "prometheus_image", "prom/prometheus:v2.53.5", "prometheus")
 
 
+@dataclass(frozen=True, slots=True)
+class ClusterImages:
+    """The images of one start; ``redis`` and ``prometheus`` are empty where the cluster runs none of its own."""
+
+    serving: str
+    redis: str
+    prometheus: str
+
+
 class DockerImages:
     """Images of one cluster.
 
@@ -81,6 +91,19 @@ class DockerImages:
         self._base_image = base_image
         self._labels = labels
         self._on_line = on_line
+
+    def for_cluster(self, options: DockerOptions) -> ClusterImages:
+        """Return what a start needs; builds or pulls what is missing.
+
+        Raises
+        ------
+        BackendError, ImageBuildError
+        """
+        return ClusterImages(
+            serving=self.serving(),
+            redis="" if options.redis_ip else self.ensure(REDIS, options.redis_image),
+            prometheus=self.ensure(PROMETHEUS, options.prometheus_image) if options.with_metrics else "",
+        )
 
     def ensure(self, source: Source, wish: str = "") -> str:
         """Return the name of a local image for ``source``.

@@ -19,7 +19,7 @@ from clipper_magic.exceptions import ClusterExistsError, ClusterStartError
 from clipper_magic.log import ClusterLogger
 from clipper_magic.managers import docker_labels as labels
 from clipper_magic.managers.docker_containers import Containers, in_parallel
-from clipper_magic.managers.docker_images import PROMETHEUS, REDIS, DockerImages
+from clipper_magic.managers.docker_images import ClusterImages
 from clipper_magic.managers.docker_metrics import new_config_path, remove_config, render_config
 from clipper_magic.managers.docker_networks import Networks
 from clipper_magic.managers.docker_options import DockerOptions
@@ -61,14 +61,12 @@ class Lifecycle:
         if self.find():
             raise ClusterExistsError.of("cluster-exists", cluster=self._options.cluster_name)
 
-    def start(self, images: DockerImages, serving: str, cluster: ClusterOptions) -> labels.DockerCluster:
+    def start(self, images: ClusterImages, cluster: ClusterOptions) -> labels.DockerCluster:
         """Start the services; on any failure, and on Ctrl-C, nothing is left.
 
         Parameters
         ----------
-        images : DockerImages
-        serving : str
-            The serving image.
+        images : ClusterImages
         cluster : ClusterOptions
 
         Raises
@@ -81,11 +79,7 @@ class Lifecycle:
             self._logger.info("Forgetting the state of an earlier cluster; keep_state=True would take it up")
         self._remove(self.members(), graceful=False, keep_state=keep)  # the remains of a start that was killed
         try:
-            redis = "" if self._options.redis_ip else images.ensure(REDIS, self._options.redis_image)
-            prometheus = ""
-            if self._options.with_metrics:
-                prometheus = images.ensure(PROMETHEUS, self._options.prometheus_image)
-            self._launch(self._service_options(cluster, serving, redis, prometheus))
+            self._launch(self._service_options(cluster, images))
             return self._found()
         except BaseException:
             self._remove(self.members(), graceful=False, keep_state=keep)
@@ -98,7 +92,7 @@ class Lifecycle:
             raise ClusterStartError.of("cluster-start-failed", reason="somebody removed them", **fields)
         return found
 
-    def _service_options(self, cluster: ClusterOptions, serving: str, redis: str, prometheus: str) -> ServiceOptions:
+    def _service_options(self, cluster: ClusterOptions, images: ClusterImages) -> ServiceOptions:
         options = self._options
         return ServiceOptions(
             cluster_name=options.cluster_name,
@@ -111,12 +105,12 @@ class Lifecycle:
             redis_ip=options.redis_ip,
             redis_port=options.redis_port,
             cache_size_bytes=cluster.cache_size_bytes,
-            serving_image=serving,
-            query_image=_frontend_image(cluster.query_frontend_image, serving),
-            management_image=_frontend_image(cluster.mgmt_frontend_image, serving),
-            redis_image=redis,
-            prometheus_image=prometheus,
-            metric_config=new_config_path() if prometheus else "",
+            serving_image=images.serving,
+            query_image=_frontend_image(cluster.query_frontend_image, images.serving),
+            management_image=_frontend_image(cluster.mgmt_frontend_image, images.serving),
+            redis_image=images.redis,
+            prometheus_image=images.prometheus,
+            metric_config=new_config_path() if images.prometheus else "",
             keep_state=options.keep_state,
         )
 

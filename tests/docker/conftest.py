@@ -18,6 +18,7 @@ from clipper_magic.container_manager import CLIPPER_DOCKER_LABEL, Role
 from clipper_magic.exceptions import DockerUnavailableError
 from clipper_magic.managers.docker_containers import in_parallel
 from clipper_magic.managers.docker_engine import connect_engine
+from clipper_magic.managers.docker_images import REDIS, DockerImages
 from clipper_magic.managers.docker_labels import METRIC_CONFIG, ROLE_LABELS, selector
 from clipper_magic.managers.waiting import wait_for
 
@@ -74,6 +75,12 @@ def unclaimed(client: docker.DockerClient, session_token: str) -> set[str]:
         if owner.startswith(session_token) or not (CLIPPER_DOCKER_LABEL in labels or OTHER_RUN.match(owner)):
             found.add(name)
     return found
+
+
+@pytest.fixture(scope="session")
+def redis_image(engine: docker.DockerClient, session_token: str) -> str:
+    """A small local image: the one that clusters run as Redis."""
+    return DockerImages(engine, session_token, "", {}, lambda line: None).ensure(REDIS)
 
 
 class DockerBackend:

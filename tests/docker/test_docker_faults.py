@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import docker
 import pytest
 from conftest import DockerBackend
 from contract import Traffic, feature_sum, output, serve, snapshot
@@ -19,7 +20,9 @@ from requirements import require
 from clipper_magic import ClipperConnection, DockerContainerManager
 from clipper_magic.container_manager import Role
 from clipper_magic.exceptions import DockerUnavailableError, NoClusterError
-from clipper_magic.managers.docker_labels import REDIS_PORT
+from clipper_magic.log import get_cluster_logger
+from clipper_magic.managers.docker_keeper import Keeper
+from clipper_magic.managers.docker_labels import REDIS_PORT, cluster_label
 from clipper_magic.managers.waiting import wait_for
 
 CLIENTS = 32
@@ -124,6 +127,25 @@ import os; os._exit(0)
         assert output(observer, "orphan", [1.0]) == -1.0
     finally:
         observer.stop_all()
+
+
+def test_container_that_hangs_is_started_again(
+    backend: DockerBackend, new_cluster_name: Callable[[], str], engine: docker.DockerClient, redis_image: str
+) -> None:
+    """The engine's restart policy knows of health checks that fail, and does nothing about them."""
+    name = new_cluster_name()
+    check = {"test": ["CMD", "redis-server", "no-such-file"], "interval": 10**9, "timeout": 10**9, "retries": 1}
+    keeper = Keeper(engine, name, get_cluster_logger(name))
+    keeper.start()
+    hanging = engine.containers.run(
+        redis_image, "redis-server", detach=True, labels=cluster_label(name), healthcheck=check
+    )
+    try:
+        hanging.reload()
+        assert wait_for(lambda: has_started_again(hanging), PATIENCE_S)
+    finally:
+        keeper.close()
+        hanging.remove(force=True, v=True)
 
 
 # --- no engine ---

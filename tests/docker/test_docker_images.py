@@ -131,9 +131,9 @@ def test_base_with_another_python_is_refused(
     assert "\n" not in str(caught.value)
 
 
-def test_base_without_python_is_refused(manager: Any, model: Path) -> None:
+def test_base_without_python_is_refused(manager: Any, model: Path, redis_image: str) -> None:
     with pytest.raises(ImageBuildError, match=r"has Python \(none\)"):
-        manager.build_image("sum-model", "1", str(model), "clipper_magic/redis:debian")
+        manager.build_image("sum-model", "1", str(model), redis_image)
 
 
 def test_base_that_cannot_be_had_names_the_command(manager: Any, model: Path) -> None:

@@ -274,9 +274,11 @@ def test_taken_port_is_said(
     assert f"Port {port} is taken, using port {chosen} instead" in log.text
 
 
-def test_failing_service_leaves_nothing(connect: Callable[..., ClipperConnection], backend: DockerBackend) -> None:
+def test_failing_service_leaves_nothing(
+    connect: Callable[..., ClipperConnection], backend: DockerBackend, redis_image: str
+) -> None:
     """An image that is no Prometheus ends at once; what had started with it is removed."""
-    connection = connect(prometheus_image="clipper_magic/redis:debian")
+    connection = connect(prometheus_image=redis_image)
 
     with pytest.raises(BackendError):
         connection.start_clipper()
@@ -315,13 +317,13 @@ def test_interrupted_start_leaves_nothing(connect: Callable[..., ClipperConnecti
 
 
 def test_remains_of_a_killed_start_do_not_stand_in_the_way(
-    connect: Callable[..., ClipperConnection], backend: DockerBackend
+    connect: Callable[..., ClipperConnection], backend: DockerBackend, redis_image: str
 ) -> None:
     connection = connect(with_metrics=False)
     name = connection.cm.cluster_name
     half = connection.cm._lifecycle  # type: ignore[attr-defined]
     half.networks.ensure(allow_network=False)
-    backend.client.containers.create("clipper_magic/redis:debian", "redis-server", labels={CLIPPER_DOCKER_LABEL: name})
+    backend.client.containers.create(redis_image, "redis-server", labels={CLIPPER_DOCKER_LABEL: name})
 
     connection.start_clipper()
 
@@ -329,12 +331,12 @@ def test_remains_of_a_killed_start_do_not_stand_in_the_way(
 
 
 def test_stop_all_removes_nothing_of_anyone_else(
-    connect: Callable[..., ClipperConnection], backend: DockerBackend, session_token: str
+    connect: Callable[..., ClipperConnection], backend: DockerBackend, session_token: str, redis_image: str
 ) -> None:
     connection = connect(with_metrics=False)
     connection.start_clipper()
     foreign = backend.client.containers.run(
-        "clipper_magic/redis:debian",
+        redis_image,
         "redis-server",
         detach=True,
         network=backend.network,
@@ -401,12 +403,12 @@ def test_cluster_without_metrics(connect: Callable[..., ClipperConnection], back
 
 
 def test_external_redis_at_its_own_port(
-    connect: Callable[..., ClipperConnection], backend: DockerBackend, session_token: str
+    connect: Callable[..., ClipperConnection], backend: DockerBackend, session_token: str, redis_image: str
 ) -> None:
     """Two clusters share one Redis without seeing each other."""
     network = backend.client.networks.create(f"{session_token}-shared")
     redis = backend.client.containers.run(
-        "clipper_magic/redis:debian",
+        redis_image,
         ["redis-server", "--port", "7777", "--protected-mode", "no"],
         detach=True,
         network=network.name,
@@ -480,9 +482,9 @@ def test_image_that_is_not_there(cluster: ClipperConnection) -> None:
     assert "ghost:1" not in cluster.get_all_models()
 
 
-def test_replica_of_a_wrong_image_fails_with_its_log(cluster: ClipperConnection) -> None:
+def test_replica_of_a_wrong_image_fails_with_its_log(cluster: ClipperConnection, redis_image: str) -> None:
     with pytest.raises((ReplicaStartError, BackendError)):
-        cluster.cm.add_replicas(ModelSpec("wrong", "1", "doubles", "clipper_magic/redis:debian"), 1)
+        cluster.cm.add_replicas(ModelSpec("wrong", "1", "doubles", redis_image), 1)
 
     assert [status for status in cluster.cm.list_replicas() if status.replica.model_name == "wrong"] == []
 

@@ -164,9 +164,7 @@ class InputsContract:
 
     # --- metrics of the model's own ---
 
-    def test_metrics_of_a_model_function(
-        self, connection: ClipperConnection, replica_metrics: ReplicaMetrics
-    ) -> None:
+    def test_metrics_of_a_model_function(self, connection: ClipperConnection, replica_metrics: ReplicaMetrics) -> None:
         endpoint(connection, "letters", "strings", counts_letters)
         for text in ("abc", "a", "abcdefgh"):
             assert output(connection, "letters", text) == len(text)

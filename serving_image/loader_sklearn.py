@@ -12,9 +12,13 @@ from serving_image.model_runner import PredictFunction
 
 
 def load_function(directory: Path) -> PredictFunction:
-    """Return the method in ``func.pkl``, with JSON texts for outputs."""
+    """Return the method in ``func.pkl``, with JSON texts for outputs; a DataFrame gets the columns of the training."""
     method = unpickle(directory / "func.pkl")
-    return lambda inputs: json_rows(method(inputs))
+    names = getattr(method.__self__, "feature_names_in_", None)
+    if names is None:
+        return lambda inputs: json_rows(method(inputs))
+    # scikit-learn refuses them in another order, and others than these.
+    return lambda inputs: json_rows(method(inputs[list(names)] if hasattr(inputs, "columns") else inputs))
 
 
 def json_rows(outputs: Any) -> list[str]:

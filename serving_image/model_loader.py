@@ -113,7 +113,8 @@ def adapted(predict: Any, description: ModelDescription) -> PredictFunction:
     if not callable(predict):
         raise ModelLoadError(f"the model is not a function but {type(predict).__name__}")
     if description.as_dataframe:
-        predict = on_dataframes(predict)
+        columns = description.example if isinstance(description.example, dict) else ()
+        predict = on_dataframes(predict, tuple(columns))
     function: PredictFunction = from_wire(predict) if canonical(description.input_type) == "json" else predict
     return function
 

@@ -133,6 +133,21 @@ class FrameworkContract:
         assert output(connection, "houses", {"town": "B", "rooms": 6}) == pytest.approx(65.0)
         assert output(connection, "houses", {"rooms": 6, "town": "A"}) == pytest.approx(60.0)
 
+    def test_sklearn_model_that_knows_its_columns(self, connection: ClipperConnection) -> None:
+        """Whatever the order of a record's keys, and with keys that the model does not know."""
+        require_modules("sklearn", "pandas")
+        import pandas
+        from sklearn.linear_model import LinearRegression
+
+        houses = pandas.DataFrame({"rooms": [1, 2, 3, 4], "area": [10, 30, 20, 5]})
+        model = LinearRegression().fit(houses, 10.0 * houses["rooms"] + houses["area"])
+        sklearn_deployer.create_endpoint(
+            connection, "columns", "json", model, slo_micros=LONG_SLO_MICROS, as_dataframe=True
+        )
+
+        assert output(connection, "columns", {"area": 7, "rooms": 2}) == pytest.approx(27.0)
+        assert output(connection, "columns", {"rooms": 3, "address": "?", "area": 7}) == pytest.approx(37.0)
+
     def test_sklearn_model_without_that_method(self, connection: ClipperConnection) -> None:
         require_modules("sklearn")
         from sklearn.linear_model import LinearRegression

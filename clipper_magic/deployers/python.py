@@ -103,7 +103,8 @@ def deploy_python_closure(
     example : optional
         One input. The replica calls the function with it before it serves; if that fails, so does the deployment.
     as_dataframe : bool
-        With input type "json": the function takes a pandas.DataFrame with a row for each record of the batch. The
+        With input type "json": the function takes a pandas.DataFrame with a row for each record of the batch, all of
+        them with the same keys. Its columns are in the order of the example's keys, others behind them by name. The
         replica needs pandas then.
 
     Raises

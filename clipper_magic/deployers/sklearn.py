@@ -91,7 +91,8 @@ def deploy_sklearn_model(
     method : str
         "predict", "predict_proba" or "decision_function". Its outputs become JSON: numbers, labels, or lists of them.
     as_dataframe : bool
-        With input type "json": the model takes a pandas.DataFrame, as a pipeline with a ``ColumnTransformer`` does.
+        With input type "json": the model takes a pandas.DataFrame, as a pipeline with a ``ColumnTransformer`` does. It
+        has the columns that the model was fitted with, whatever else is in a record.
     clipper_conn, name, version, input_type, base_image, labels, registry, num_replicas, batch_size, pkgs_to_install,
     example
         See ``deployers.python.deploy_python_closure``.

@@ -54,6 +54,19 @@ def test_a_value_that_is_no_record_costs_no_other_its_answer(tmp_path: Path) -> 
     assert answer.errors[3][0] == "KeyError"
 
 
+def test_no_answer_depends_on_the_other_records_of_the_batch(tmp_path: Path) -> None:
+    source = "def predict(df):\n    return df['a'].tolist()\n"
+    answer = load(tmp_path, source, as_dataframe=True, example={"a": 0}).run([b'{"a":1}', b'{"b":1}', b'{"a":2,"b":3}'])
+    assert answer.outputs == [b"1", None, b"2"]  # not 1.0, as with a missing value in the column
+    assert answer.errors[1] == ("KeyError", "'a'")
+
+
+@pytest.mark.parametrize(("example", "order"), [({"c": 0, "a": 0}, "c a b"), ({"b": 0}, "b a c"), (None, "a b c")])
+def test_columns_are_in_the_order_of_the_example(tmp_path: Path, example: Any, order: str) -> None:
+    source = "def predict(df):\n    return [' '.join(df.columns)] * len(df)\n"
+    assert answers(tmp_path, source, [{"b": 1, "c": 2, "a": 3}], example=example) == [f'"{order}"'.encode()]
+
+
 def test_pandas_is_imported_only_for_models_that_ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real_import = builtins.__import__
 

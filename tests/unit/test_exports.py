@@ -6,6 +6,7 @@ import inspect
 import os
 import subprocess
 import sys
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -13,7 +14,6 @@ import pytest
 import clipper_magic
 from clipper_magic import ClipperConnection
 from clipper_magic.container_manager import CLIPPER_DOCKER_LABEL, DEFAULT_PREDICTION_CACHE_SIZE_BYTES
-from clipper_magic.deployers import python as python_deployer
 
 NOTHING = inspect.Parameter.empty
 DEPLOY_TAIL = {"num_replicas": 1, "batch_size": -1, "pkgs_to_install": None}
@@ -124,35 +124,54 @@ def test_method_is_documented(name: str) -> None:
     assert (inspect.getdoc(getattr(ClipperConnection, name)) or "").strip()
 
 
-def test_deployer_has_clippers_signature_and_an_example() -> None:
-    assert parameters(python_deployer.deploy_python_closure) == {
-        "clipper_conn": NOTHING,
-        "name": NOTHING,
-        "version": NOTHING,
-        "input_type": NOTHING,
-        "func": NOTHING,
-        "base_image": "default",
-        "labels": None,
-        "registry": None,
-        **DEPLOY_TAIL,
-        "example": None,
-        "as_dataframe": False,
+# What stands between ``input_type`` and the options that all deployers have.
+DEPLOYERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "python": ("deploy_python_closure", {"func": NOTHING}),
+    "pytorch": ("deploy_pytorch_model", {"func": NOTHING, "pytorch_model": NOTHING}),
+    "onnx": ("deploy_onnx_model", {"func": NOTHING, "onnx_model": NOTHING}),
+    "sklearn": ("deploy_sklearn_model", {"model": NOTHING, "method": "predict"}),
+}
+
+
+@pytest.mark.parametrize("name", DEPLOYERS)
+def test_deployer_has_clippers_signature_and_our_options(name: str) -> None:
+    deployer = import_module(f"clipper_magic.deployers.{name}")
+    deploy, special = DEPLOYERS[name]
+    ours = {"example": None, "as_dataframe": False}
+    expected = {
+        deploy: {
+            "clipper_conn": NOTHING,
+            "name": NOTHING,
+            "version": NOTHING,
+            "input_type": NOTHING,
+            **special,
+            "base_image": "default",
+            "labels": None,
+            "registry": None,
+            **DEPLOY_TAIL,
+            **ours,
+        },
+        "create_endpoint": {
+            "clipper_conn": NOTHING,
+            "name": NOTHING,
+            "input_type": NOTHING,
+            **special,
+            "default_output": "None",
+            "version": 1,
+            "slo_micros": 3000000,
+            "labels": None,
+            "registry": None,
+            "base_image": "default",
+            **DEPLOY_TAIL,
+            **ours,
+        },
     }
-    assert parameters(python_deployer.create_endpoint) == {
-        "clipper_conn": NOTHING,
-        "name": NOTHING,
-        "input_type": NOTHING,
-        "func": NOTHING,
-        "default_output": "None",
-        "version": 1,
-        "slo_micros": 3000000,
-        "labels": None,
-        "registry": None,
-        "base_image": "default",
-        **DEPLOY_TAIL,
-        "example": None,
-        "as_dataframe": False,
-    }
+    for function, wanted in expected.items():
+        found = parameters(getattr(deployer, function))
+        assert found == wanted
+        assert list(found) == list(wanted)
+        assert (inspect.getdoc(getattr(deployer, function)) or "").strip()
+    assert name in clipper_magic.deployers.__all__
 
 
 @pytest.mark.parametrize("name", sorted({*clipper_magic.__all__} - {"DockerContainerManager"}))

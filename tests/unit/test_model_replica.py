@@ -12,6 +12,7 @@ import pytest
 from wsgi_client import Response, call
 
 from serving_image.error_log import ErrorLog
+from serving_image.json_models import from_wire
 from serving_image.metrics import Registry
 from serving_image.model_replica import ReplicaHealth, ReplicaMetrics, build_app
 from serving_image.model_runner import ModelRunner, PredictFunction
@@ -69,6 +70,13 @@ def test_a_json_batch_of_each_input_type_is_understood(
     input_type: str, inputs: list[object], outputs: list[str]
 ) -> None:
     app = replica(lambda xs: [getattr(x, "dtype", type(x).__name__) for x in xs], input_type)
+    assert post_json(app, {"inputs": inputs}).json == {"outputs": outputs, "errors": {}}
+
+
+def test_a_json_batch_of_json_is_understood() -> None:
+    app = replica(from_wire(lambda xs: [{"got": x} for x in xs]), "json")
+    inputs = [{"b": 1, "a": [None]}, "text"]
+    outputs = [{"got": {"a": [None], "b": 1}}, {"got": "text"}]
     assert post_json(app, {"inputs": inputs}).json == {"outputs": outputs, "errors": {}}
 
 

@@ -71,8 +71,12 @@ def read_body(limit_bytes: int) -> bytes:
 
 
 def json_errors(app: bottle.Bottle) -> None:
-    """Give `app` JSON error pages (``{"error", "cause"}``) and let its handlers return a Deferred under WSGI."""
+    """Give `app` JSON error pages (``{"error", "cause"}``) and let its handlers return a Deferred under WSGI.
+
+    Bottle's own plugins (templates, JSON of dictionaries) are taken out; dictionaries and lists become JSON anyway.
+    """
     app.default_error_handler = _error_page
+    app.uninstall(True)
     app.install(_wsgi_plugin)
 
 
@@ -135,9 +139,11 @@ def _wsgi_plugin(callback: Callable[..., Any]) -> Callable[..., Any]:
                 result = result.render(_wait(result.future))
         except Exception as error:
             return http_response(error)
-        if isinstance(result, bytes | str) and "Content-Type" not in bottle.response:
+        if isinstance(result, bottle.HTTPResponse):
+            return result
+        if "Content-Type" not in bottle.response:
             bottle.response.content_type = JSON
-        return result
+        return result if isinstance(result, bytes | str | None) else msgspec.json.encode(result)
 
     return call
 

@@ -197,11 +197,11 @@ class Panel:
             self._app = busiest.name if busiest else ""
         slo_s, slo_label = slo.get(self._app, (1.0, ""))
         self._tick += 1
-        with self.widget.hold_sync():
-            self.widget.labels = dict(texts.labels("panel"))
-            self.widget.rows = Board(texts).rows(figures)
-            self.widget.series = self.looker.history.curves(self._app)
-            self.widget.meta = {
+        self.widget.show(
+            labels=dict(texts.labels("panel")),
+            rows=Board(texts).rows(figures),
+            series=self.looker.history.curves(self._app),
+            meta={
                 "cluster": figures.cluster,
                 "address": f"http://{self.looker.connection.get_query_addr()} · {self.looker.backend}",
                 "lang": texts.language,
@@ -214,7 +214,8 @@ class Panel:
                 "failed": self._failed,
                 "gone": self.looker.gone,
                 "tick": self._tick,
-            }
+            },
+        )
 
     def _say(self, note: str, *, failed: bool = False) -> None:
         self._note, self._failed = note, failed

@@ -53,7 +53,7 @@ class Line {
     this.glyph = make("span", { class: "glyph", "aria-hidden": "true" });
     this.state = make("span");
     this.fewer = make("button", { type: "button", class: "step", onclick: () => this.scale(-1) }, "−");
-    this.count = make("output");
+    this.count = make("output", { "aria-live": "off" }); // the note below tells what became of a click
     this.more = make("button", { type: "button", class: "step", onclick: () => this.scale(+1) }, "+");
     this.cells = { app: this.app };
     for (const column of COLUMNS.slice(1)) this.cells[column] = make("td", { class: column });
@@ -354,6 +354,7 @@ class Panel {
   refresh() {
     const { meta, labels } = this;
     mark(this.element, "lang", meta.lang);
+    mark(this.element, "data-looks", String(meta.tick));
     mark(this.element, "aria-label", labels.title);
     put(this.title, `Clipper · ${meta.cluster}`);
     put(this.address, meta.address);

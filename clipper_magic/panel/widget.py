@@ -34,3 +34,17 @@ class PanelWidget(anywidget.AnyWidget):
     rows: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)
     meta = traitlets.Dict().tag(sync=True)
     series = traitlets.Bytes().tag(sync=True)
+
+    def show(self, **traits: Any) -> None:
+        """Set traits in one message.
+
+        Notes
+        -----
+        A browser with subshells names one for its messages, so that they are heard even while a cell runs. But
+        ipykernel 7 sends them to the shell that wrote to this widget last, the busy one, if it remembers one.
+        """
+        with self.hold_sync():
+            for name, value in traits.items():
+                setattr(self, name, value)
+        if hasattr(self.comm, "_reply_subshell_id"):
+            del self.comm._reply_subshell_id

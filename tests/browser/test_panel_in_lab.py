@@ -1,0 +1,283 @@
+"""The panel in a real JupyterLab in headless Chromium."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+import requests
+from lab_server import PATIENCE_MS, Lab, Notebook
+
+from clipper_magic import ClipperConnection
+from clipper_magic.managers.waiting import wait_for
+
+playwright_api = pytest.importorskip("playwright.sync_api")
+expect = playwright_api.expect
+expect.set_options(timeout=PATIENCE_MS)
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+
+
+def row(notebook: Notebook, key: str) -> Any:
+    """Return the row of a model version."""
+    return notebook.panel.locator("tbody tr", has=notebook.page.locator(".name", has_text=key))
+
+
+def replicas(notebook: Notebook, key: str) -> Any:
+    return row(notebook, key).locator("output")
+
+
+def test_rows_tell_what_serves(panel: Notebook) -> None:
+    first = row(panel, "sum-model:2")
+
+    expect(first).to_contain_text("hello-world")
+    expect(first).to_contain_text("doubles · SLO 20 s")
+    expect(first).to_contain_text("current")
+    expect(first).to_contain_text("● serving")
+    expect(replicas(panel, "sum-model:2")).to_have_text("1/1")
+    expect(row(panel, "sum-model:1")).to_contain_text("● ready")
+    expect(panel.panel.locator("tbody tr").last).to_contain_text("no model linked")
+
+
+def test_everything_has_a_role_and_a_name(panel: Notebook) -> None:
+    page = panel.page
+
+    expect(page.get_by_role("region", name="What the cluster serves")).to_be_visible()
+    expect(page.get_by_role("table", name="What the cluster serves")).to_be_visible()
+    expect(page.get_by_role("button", name="one replica more of sum-model:2")).to_be_visible()
+    expect(page.get_by_role("button", name="one replica fewer of sum-model:2")).to_be_visible()
+    expect(page.get_by_role("button", name="make version 1 of sum-model current")).to_be_visible()
+    expect(page.get_by_role("combobox", name="Latency of")).to_be_visible()
+    expect(page.get_by_role("columnheader", name="Replicas")).to_be_visible()
+    expect(page.get_by_role("img", name="Latency of hello-world: p50")).to_be_visible()
+    label = replicas(panel, "sum-model:2").get_attribute("aria-label")
+    assert label == "replicas of sum-model:2: 1 ready, 1 requested"
+
+
+def test_buttons_work_by_keyboard_and_keep_the_focus(panel: Notebook, cluster: ClipperConnection) -> None:
+    more = panel.page.get_by_role("button", name="one replica more of sum-model:2")
+    more.focus()
+    panel.page.keyboard.press("Enter")
+    expect(replicas(panel, "sum-model:2")).to_have_text("2/2")
+    panel.page.keyboard.press("Space")
+    expect(replicas(panel, "sum-model:2")).to_have_text("3/3")
+    expect(panel.panel.locator("p[role=status]")).to_contain_text("sum-model:2: 3 replicas ready (was 2)")
+    assert cluster.get_num_replicas("sum-model", 2) == 3
+
+    panel.wait_for_looks(10)  # five seconds of refreshes
+    expect(more).to_be_focused()
+
+
+def test_two_quick_clicks_are_two_steps(panel: Notebook, cluster: ClipperConnection) -> None:
+    more = panel.page.get_by_role("button", name="one replica more of sum-model:1")
+    more.click()
+    more.click()
+
+    expect(replicas(panel, "sum-model:1")).to_have_text("3/3")
+    assert cluster.get_num_replicas("sum-model", 1) == 3
+
+
+def test_the_current_version_is_switched_and_the_focus_stays(panel: Notebook, cluster: ClipperConnection) -> None:
+    panel.page.get_by_role("button", name="make version 1 of sum-model current").press("Enter")
+
+    expect(panel.panel.locator("p[role=status]")).to_contain_text("sum-model: version 1 is current (was 2).")
+    expect(panel.panel.locator("tbody tr").first).to_contain_text("sum-model:1")
+    assert cluster.get_current_model_version("sum-model") == "1"
+    expect(panel.page.get_by_role("button", name="one replica more of sum-model:1")).to_be_focused()
+
+
+def test_scaling_works_while_a_cell_runs(panel: Notebook) -> None:
+    panel.execute("import threading\nthreading.Event().wait(600)")
+    try:
+        panel.page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="busy"]', state="attached")
+        panel.page.get_by_role("button", name="one replica more of sum-model:2").click()
+        expect(replicas(panel, "sum-model:2")).to_have_text("2/2")
+    finally:
+        panel.command("kernelmenu:interrupt")
+        panel.wait_for_kernel()
+
+
+def ask(cluster: ClipperConnection, times: int) -> None:
+    for i in range(times):
+        url = f"http://{cluster.get_query_addr()}/hello-world/predict"
+        assert requests.post(url, json={"input": [float(i)]}, timeout=60).status_code == 200
+
+
+def test_queries_are_drawn_against_the_slo(panel: Notebook, cluster: ClipperConnection) -> None:
+    ask(cluster, 60)
+
+    expect(panel.panel.locator("path.curve.p99")).to_have_attribute("d", wait_pattern(r"M[\d. ]+L"))
+    expect(panel.panel.locator("text.slo")).to_have_text("SLO 20 s")
+    expect(panel.panel.locator("text.p50")).to_contain_text("ms")
+    expect(row(panel, "sum-model:2").locator("td.latency")).to_contain_text(" ms")
+
+
+def wait_pattern(text: str) -> Any:
+    import re
+
+    return re.compile(text)
+
+
+CONTRAST = """
+element => {
+  const channel = c => (c /= 255) <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+  const luminance = rgb => { const [r, g, b] = rgb.match(/[\\d.]+/g).map(Number).map(channel);
+                             return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+  const background = node => { for (; node; node = node.parentElement) {
+      const colour = getComputedStyle(node).backgroundColor;
+      if (!/, 0\\)$|transparent/.test(colour)) return colour; } return 'rgb(255, 255, 255)'; };
+  const style = getComputedStyle(element);
+  const colour = element instanceof SVGElement ? style.fill : style.color;
+  const [a, b] = [luminance(colour), luminance(background(element))].sort((x, y) => y - x);
+  return (a + 0.05) / (b + 0.05);
+}
+"""
+WORDS = (
+    ".name",
+    "small",
+    "thead th",
+    "td.state span:last-child",
+    "output",
+    "text.slo",
+    "text.p50",
+    "text.p95",
+    "text.p99",
+)
+
+
+@pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
+def test_words_are_readable_in_light_and_dark(
+    panel: Notebook, cluster: ClipperConnection, pictures: Path, theme: str
+) -> None:
+    panel.command("apputils:change-theme", theme=theme)
+    panel.page.wait_for_function(
+        "light => document.body.dataset.jpThemeLight === light", arg=str(theme.endswith("Light")).lower()
+    )
+    ask(cluster, 40)
+    expect(panel.panel.locator("text.p50")).to_contain_text("ms")
+    panel.panel.screenshot(path=pictures / f"{theme}.png")
+
+    contrasts = {selector: panel.panel.locator(selector).first.evaluate(CONTRAST) for selector in WORDS}
+    assert {selector: contrast for selector, contrast in contrasts.items() if contrast < 4.5} == {}
+    panel.command("apputils:change-theme", theme="JupyterLab Light")
+
+
+def test_a_narrow_panel_needs_no_sideways_scrolling(panel: Notebook) -> None:
+    panel.page.set_viewport_size({"width": 480, "height": 900})
+    panel.wait_for_looks(2)
+
+    assert panel.panel.evaluate("element => element.scrollWidth <= element.clientWidth")
+    label = row(panel, "sum-model:2").locator("td.replicas").evaluate("e => getComputedStyle(e, '::before').content")
+    assert label == '"Replicas"'
+
+
+def test_it_greys_out_when_the_kernel_is_gone_and_lives_again(panel: Notebook) -> None:
+    panel.restart()
+    expect(panel.panel).to_have_class(wait_pattern("stale"))
+    expect(panel.panel.get_by_role("alert")).to_contain_text("No news from the kernel for")
+    assert panel.panel.locator(".live").evaluate("e => getComputedStyle(e).opacity") == "0.5"
+
+    panel.run_all()
+    expect(panel.page.locator(".clipper-panel:not(.stale) tbody tr").first).to_be_visible()
+    panel.wait_for_looks(3)
+
+
+def test_a_reloaded_page_shows_a_live_panel(panel: Notebook, lab: Lab) -> None:
+    panel.save()
+    panel.open(panel.page.url.split("?")[0] + "?" + lab.url("x").partition("?")[2])
+    expect(panel.panel.locator("tbody tr").first).to_be_visible()
+    panel.wait_for_looks(3)
+    expect(panel.panel).not_to_have_class(wait_pattern("stale"))
+
+
+def test_french_words(panel: Notebook) -> None:
+    panel.execute("%clipper lang fr;")
+    expect(panel.panel.locator("thead")).to_contain_text("Répliques")
+    expect(row(panel, "sum-model:2")).to_contain_text("en service")
+    expect(panel.page.get_by_role("button", name="une réplique de plus pour sum-model:2")).to_be_visible()
+    assert panel.panel.get_attribute("lang") == "fr"
+
+
+def test_refreshes_add_nothing_to_the_page(panel: Notebook) -> None:
+    panel.wait_for_looks(2)
+    count = "element => element.querySelectorAll('*').length"
+    before = panel.panel.evaluate(count)
+    panel.wait_for_looks(20)
+
+    assert panel.panel.evaluate(count) == before
+
+
+def test_refreshes_do_not_mark_the_notebook_as_changed(panel: Notebook) -> None:
+    panel.save()
+    dirty = "window.jupyterapp.shell.currentWidget.context.model.dirty"
+    panel.page.wait_for_function(f"!{dirty}")
+    panel.wait_for_looks(5)
+
+    assert panel.page.evaluate(dirty) is False
+
+
+def saved_output(path: Path) -> dict[str, Any]:
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    found: dict[str, Any] = cells[-1]["outputs"][-1]["data"]
+    return found
+
+
+def test_frozen_it_is_html_in_the_file_and_in_a_notebook_that_is_not_trusted(
+    panel: Notebook, cluster: ClipperConnection, lab: Lab, open_notebook: Callable[..., Notebook]
+) -> None:
+    ask(cluster, 20)
+    panel.wait_for_looks(4)
+    panel.panel.get_by_role("button", name="freeze").click()
+    still = panel.page.locator(".jp-OutputArea table caption", has_text="frozen at")
+    expect(still).to_be_visible()
+    expect(panel.page.locator(".clipper-panel")).to_have_count(0)
+    panel.save()
+    name = next(path.name for path in lab.folder.glob("test_frozen*.ipynb"))
+    assert wait_for(lambda: "text/html" in saved_output(lab.folder / name), 60.0)
+    data = saved_output(lab.folder / name)
+    assert WIDGET_VIEW not in data and "text/plain" in data
+
+    copy = nbformat.read(lab.folder / name, 4)
+    copy.cells[0].source += "\n# copied from somewhere else: its outputs are not trusted"
+    nbformat.write(copy, lab.folder / "copied.ipynb")
+    opened = open_notebook(name="copied.ipynb")
+    expect(opened.page.locator(".jp-OutputArea table caption")).to_contain_text("frozen at")
+    picture = opened.page.locator('.jp-OutputArea img[alt^="Latency of hello-world"]')
+    expect(picture).to_be_visible()
+    assert picture.evaluate("image => image.naturalWidth") > 0
+
+
+def test_a_second_view_shows_the_same(open_notebook: Callable[..., Notebook], cluster: ClipperConnection) -> None:
+    notebook = open_notebook("%load_ext clipper_magic", "%clipper panel", "%clipper panel")
+    notebook.run_all()
+    views = notebook.page.locator(".clipper-panel")
+    expect(views).to_have_count(2)
+    views.first.get_by_role("button", name="one replica more of sum-model:2").click()
+    expect(views.last.locator("tbody tr").first.locator("output")).to_have_text("2/2")
+    cluster.set_num_replicas("sum-model", 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [("x = %clipper st", ["start", "status", "stop"]), ("%clipper predict he", ["hello-world"])],
+)
+def test_tab_completes_in_a_cell(open_notebook: Callable[..., Notebook], typed: str, offered: list[str]) -> None:
+    notebook = open_notebook("%load_ext clipper_magic\n%clipper status;", "")
+    notebook.command("notebook:run-cell-and-select-next")
+    notebook.wait_for_kernel()
+    editor = notebook.page.locator(".jp-Cell .cm-content").last
+    editor.click()
+    editor.press_sequentially(typed)
+    notebook.page.keyboard.press("Tab")
+    items = notebook.page.locator(".jp-Completer:not(.lm-mod-hidden) .jp-Completer-item")
+    expect(items.first).to_be_visible()
+    words = [item.partition("\n")[0].strip() for item in items.locator(".jp-Completer-match").all_inner_texts()]
+    assert words == offered
+    notebook.page.keyboard.press("Enter")
+    expect(editor).to_have_text(f"{typed[: typed.rindex(' ')]} {offered[0]}")

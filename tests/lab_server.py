@@ -100,10 +100,13 @@ class Notebook:
     Parameters
     ----------
     page : playwright.sync_api.Page
+    path : Path
+        The notebook's file.
     """
 
-    def __init__(self, page: Any) -> None:
+    def __init__(self, page: Any, path: Path) -> None:
         self.page = page
+        self.path = path
         self.panel = page.locator(".clipper-panel").first
 
     def open(self, url: str) -> None:

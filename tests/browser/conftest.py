@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -72,33 +73,69 @@ def browser(chromium: str) -> Iterator[Any]:
         launched.close()
 
 
-@pytest.fixture
-def open_notebook(lab: Lab, browser: Any, request: pytest.FixtureRequest) -> Iterator[Callable[..., Notebook]]:
+@pytest.fixture(scope="session")
+def open_page(lab: Lab, browser: Any) -> Callable[..., Notebook]:
     """Return a function that opens a notebook of some cells, or one that exists, on a page of its own."""
-    pages = []
+    names = (f"notebook-{number}.ipynb" for number in count())
 
-    def open_(*cells: str, name: str = "", size: dict[str, int] = WIDE) -> Notebook:
-        file = name or f"{request.node.name}-{len(pages)}.ipynb".replace("[", "-").replace("]", "")
+    def open_(*cells: str, name: str = "") -> Notebook:
+        file = name or next(names)
         if not name:
             lab.write(file, cells)
-        page = browser.new_page(viewport=size)
-        pages.append(page)
-        notebook = Notebook(page)
+        notebook = Notebook(browser.new_page(viewport=WIDE), lab.folder / file)
         notebook.open(lab.url(file))
         return notebook
 
-    yield open_
-    for page in pages:
-        page.close()
+    return open_
 
 
 @pytest.fixture
-def panel(open_notebook: Callable[..., Notebook], cluster: ClipperConnection) -> Iterator[Notebook]:
-    """A notebook with the panel, one replica of each version, version 2 current."""
-    notebook = open_notebook("%load_ext clipper_magic", "%clipper panel")
+def open_notebook(open_page: Callable[..., Notebook]) -> Iterator[Callable[..., Notebook]]:
+    """The same for one test: the pages close at its end."""
+    opened: list[Notebook] = []
+
+    def open_(*cells: str, name: str = "") -> Notebook:
+        opened.append(open_page(*cells, name=name))
+        return opened[-1]
+
+    yield open_
+    for notebook in opened:
+        notebook.page.close()
+
+
+def show_panel(notebook: Notebook) -> Notebook:
+    """Run a notebook whose last cell shows the panel; wait for its rows."""
     notebook.run_all()
     notebook.panel.locator("tbody tr").first.wait_for()
-    yield notebook
+    return notebook
+
+
+PANEL_CELLS = ("%load_ext clipper_magic", "%clipper panel")
+
+
+@pytest.fixture(scope="session")
+def lasting_panel(open_page: Callable[..., Notebook]) -> Notebook:
+    return show_panel(open_page(*PANEL_CELLS))
+
+
+@pytest.fixture
+def panel(lasting_panel: Notebook, cluster: ClipperConnection) -> Iterator[Notebook]:
+    """A panel that many tests share: version 2 is current, each version has one replica, the words are English."""
+    yield lasting_panel
+    lasting_panel.page.set_viewport_size(WIDE)
+    lasting_panel.execute("%clipper lang en;")
+    reset(cluster)
+
+
+@pytest.fixture
+def own_panel(open_notebook: Callable[..., Notebook], cluster: ClipperConnection) -> Iterator[Notebook]:
+    """A panel for a test after which it is no longer the same."""
+    yield show_panel(open_notebook(*PANEL_CELLS))
+    reset(cluster)
+
+
+def reset(cluster: ClipperConnection) -> None:
+    """Bring the cluster back to how the tests find it."""
     cluster.set_model_version("sum-model", 2)
     for version in (1, 2):
         cluster.set_num_replicas("sum-model", 1, version)

@@ -60,12 +60,14 @@ class Texts:
         return dict(catalogue.load("text", self.language)[group])
 
     def duration(self, seconds: float) -> str:
-        """Return a duration for people: ``340 ms``, ``1.2 s``, ``12 min``, ``3 h``."""
+        """Return a duration for people: ``80 µs``, ``340 ms``, ``1.2 s``, ``12 min``, ``3 h``."""
         space = NARROW if self.language == "fr" else " "
         number, unit = self._scaled(seconds)
         return f"{number}{space}{unit}"
 
     def _scaled(self, seconds: float) -> tuple[str, str]:
+        if 0 < seconds < 0.0009995:
+            return f"{seconds * 1e6:.0f}", "µs"
         if seconds < 0.9995:
             return f"{seconds * 1000:.0f}", "ms"
         if seconds < 59.95:

@@ -117,7 +117,7 @@ class Board:
         known = [value for value in values_s if value is not None]
         if not known:
             return NOTHING
-        scale, unit = (1e3, "ms") if max(known) < 1 else (1.0, "s")
+        scale, unit = next((s, u) for s, u in ((1e6, "µs"), (1e3, "ms"), (1.0, "s")) if max(known) * s < 1e3 or s == 1)
         words = [NOTHING if v is None else self.texts.number(v * scale, _digits(v * scale)) for v in values_s]
         return f"{' / '.join(words)}{self._space}{unit}"
 

@@ -78,8 +78,9 @@ def spread(labels: Sequence[tuple[float, str, str]]) -> list[tuple[float, str, s
 
 
 def tick(exponent: int) -> str:
-    """Return the label of a decade: ``1 ms``, ``10 s``."""
-    return f"{10 ** (exponent + 3):g} ms" if exponent < 0 else f"{10**exponent:g} s"
+    """Return the label of a decade: ``10 µs``, ``1 ms``, ``10 s``."""
+    unit, shift = ("µs", 6) if exponent < -3 else ("ms", 3) if exponent < 0 else ("s", 0)
+    return f"{10 ** (exponent + shift):g} {unit}"
 
 
 def as_image(picture: str, alternative: str) -> str:

@@ -277,7 +277,8 @@ class Chart {
   time(seconds) {
     if (!Number.isFinite(seconds)) return "–";
     const space = this.panel.meta.lang === "fr" ? "\u202f" : " ";
-    return seconds < 1 ? `${this.panel.number(seconds * 1000)}${space}ms` : `${this.panel.number(seconds)}${space}s`;
+    const [scale, unit] = seconds < 0.9995e-3 ? [1e6, "µs"] : seconds < 0.9995 ? [1e3, "ms"] : [1, "s"];
+    return `${this.panel.number(seconds * scale)}${space}${unit}`;
   }
 }
 

@@ -90,7 +90,7 @@ def test_plurals(language: str, n: int, expected: str) -> None:
 @pytest.mark.parametrize(
     ("seconds", "english", "french"),
     [
-        (0.0004, "0 ms", "0\u202fms"),
+        (0.0004, "400 µs", "400\u202fµs"),
         (0.34, "340 ms", "340\u202fms"),
         (0.9999, "1 s", "1\u202fs"),
         (1.24, "1.2 s", "1,2\u202fs"),

@@ -185,6 +185,26 @@ def test_a_state_is_a_glyph_and_a_word(
     assert f"{row['glyph']} {row['state']}" == state
 
 
+@pytest.mark.parametrize(
+    ("values_s", "words"),
+    [
+        ((8e-6, 9e-6, 12e-6), "8.0 / 9.0 / 12 µs"),
+        ((8e-6, 0.0034, 0.012), "0.01 / 3.4 / 12 ms"),
+        ((0.5, None, 2.0), "0.50 / – / 2.0 s"),
+        ((None, None, None), NOTHING),
+    ],
+)
+def test_latencies_have_the_unit_of_the_largest(values_s: tuple[float | None, ...], words: str) -> None:
+    assert Board(Texts("en"))._latencies(*values_s) == words
+
+
+@pytest.mark.parametrize(
+    ("exponent", "label"), [(-6, "1 µs"), (-4, "100 µs"), (-3, "1 ms"), (-1, "100 ms"), (0, "1 s")]
+)
+def test_decades_have_short_labels(exponent: int, label: str) -> None:
+    assert chart.tick(exponent) == label
+
+
 def test_a_p99_beyond_the_slo_is_marked() -> None:
     assert Board(Texts("en")).rows(figures(answers(1, p99=120_000)))[0]["late"] is True
 

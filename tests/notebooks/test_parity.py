@@ -18,6 +18,12 @@ def test_code_cells_are_identical():
         assert build.code_of(build.load(french)) == build.code_of(build.load(english))
 
 
+def test_building_again_changes_nothing():
+    for english, text, french in build.lessons():
+        before = build.load(french)
+        assert build.translate(build.load(english), build.read_french(text)[1], before) == before
+
+
 def test_every_lesson_exists_in_both_languages():
     numbers = {
         language: sorted(path.name[:2] for path in (build.HERE / language).glob("*.ipynb")) for language in ("en", "fr")
@@ -50,6 +56,18 @@ def test_a_changed_english_paragraph_makes_the_french_one_stale(lessons_copy: Pa
 def test_a_code_cell_changed_in_french_only_is_found(lessons_copy: Path):
     edit(lessons_copy / "fr/01-demarrage.ipynb", "apps", "clipper_conn.get_all_models()")
     assert list(build.problems()) == ["01-demarrage.ipynb: its code cells differ from 01-quickstart.ipynb"]
+
+
+def test_a_french_cell_keeps_its_outputs_until_its_code_changes(lessons_copy: Path):
+    edit(lessons_copy / "en/01-quickstart.ipynb", "apps", "clipper_conn.get_all_apps(verbose=True)")
+    english, french = build.load(lessons_copy / "en/01-quickstart.ipynb"), lessons_copy / "fr/01-demarrage.ipynb"
+    _, texts = build.read_french(french.with_suffix(".md"))
+    waiting = [
+        cell.id
+        for cell in build.translate(english, texts, build.load(french)).cells
+        if cell.cell_type == "code" and cell.execution_count is None
+    ]
+    assert waiting == ["apps"]
 
 
 @pytest.mark.parametrize(

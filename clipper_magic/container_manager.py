@@ -118,9 +118,12 @@ class ContainerManager(ABC):
     ----------
     cluster_name : str
         Identity of the cluster: two managers with the same name mean the same cluster.
+    images_outlive_cluster : bool
+        Whether ``stop_all`` leaves the images of models, for the next cluster.
     """
 
     cluster_name: str
+    images_outlive_cluster: bool = False
 
     @abstractmethod
     def start_clipper(self, options: ClusterOptions) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from clipper_magic.commands import backends, lookup
 from clipper_magic.commands.grammar import FLAG, Command, Parameter, choice, number, text
 from clipper_magic.commands.session import Session
-from clipper_magic.container_manager import DEFAULT_PREDICTION_CACHE_SIZE_BYTES
+from clipper_magic.container_manager import DEFAULT_PREDICTION_CACHE_SIZE_BYTES, NO_CONTAINER
 from clipper_magic.exceptions import ClipperException, ClipperUsageError, NoClusterError
 from clipper_magic.managers.choice import BACKENDS, choose, manager
 from clipper_magic.render import Checks, Info, Names
@@ -168,28 +168,41 @@ def _stop_named(connection: ClipperConnection, wanted: list[str], *, inactive: b
 
 
 def _stop_all(session: Session, args: SimpleNamespace) -> Names:
+    backend, cluster, timeout = session.settings.chosen("backend"), session.settings.cluster, session.settings.timeout
     try:
-        connection = backends.find(
-            session.settings.chosen("backend"), session.settings.cluster, session.settings.timeout
-        )
+        connection = backends.find(backend, cluster, timeout)
     except NoClusterError:
-        session.say("stop.nothing")
-        return session.said(Names())
+        return _clear_away(session, backend, cluster)
     counts = _counts_or_none(connection)
     if session.settings.confirm_stop and not _confirmed(session, counts):
         session.say("stop.kept")
         return session.said(Names())
-    images = _images(connection) if args.images else []
-    session.doing("stop.running", cluster=connection.cm.cluster_name)
+    images = _images(connection) if connection.cm.images_outlive_cluster else []
+    session.doing("stop.running", cluster=cluster)
     session.freeze_panel()
     report = connection.cm.stop_all(graceful=not args.force)
     connection.connected = False
     connection.logger.info("Stopped all Clipper cluster and all model containers")
-    for image in images:
-        connection.cm.remove_image(image)
     session.connection = None
-    session.say("stop.all", replicas=counts["replicas"], services=len(report.stopped) - counts["replicas"])
+    left = session.texts("stop.nothing_left")
+    if args.images:
+        for image in images:
+            connection.cm.remove_image(image)
+    elif images:
+        left = session.texts("stop.images_left", n=len(images))
+    services = len(report.stopped) - counts["replicas"]
+    session.say("stop.all", replicas=counts["replicas"], services=services, left=left)
     return session.said(Names(report.stopped))
+
+
+def _clear_away(session: Session, backend: str, cluster: str) -> Names:
+    """Remove what a crash may have left of a cluster that does not answer."""
+    session.freeze_panel()
+    session.connection = None
+    kind = "docker" if backend == "docker" else "local"
+    stopped = manager(kind, cluster).stop_all().stopped
+    session.say("stop.cleared" if stopped else "stop.nothing", n=len(stopped))
+    return session.said(Names(stopped))
 
 
 def _counts_or_none(connection: ClipperConnection) -> dict[str, int]:
@@ -201,8 +214,11 @@ def _counts_or_none(connection: ClipperConnection) -> dict[str, int]:
 
 
 def _images(connection: ClipperConnection) -> list[str]:
-    found = {info["container_name"] for info in connection.get_all_models(verbose=True)}
-    return sorted(found)
+    try:
+        found = {info["container_name"] for info in connection.get_all_models(verbose=True)}
+    except ClipperException:
+        return []
+    return sorted(found - {NO_CONTAINER, ""})
 
 
 def _confirmed(session: Session, counts: dict[str, Any]) -> bool:

@@ -96,6 +96,8 @@ class DockerContainerManager(ContainerManager):
         If an argument cannot work.
     """
 
+    images_outlive_cluster = True
+
     def __init__(
         self,
         cluster_name: str = "default-cluster",

@@ -507,6 +507,38 @@ def test_stop_all_twice(serving: Shell, world: World, capsys: Capture) -> None:
     assert "Nothing to stop." in said(capsys)
 
 
+@pytest.mark.parametrize(
+    ("line", "removed", "sentence"),
+    [
+        ("--all", [], "2 images kept"),
+        ("--all --images", ["default-cluster-sum-model:1", "default-cluster-sum-model:2"], "Nothing is left."),
+    ],
+)
+def test_images_that_outlive_a_cluster_are_told(
+    serving: Shell, monkeypatch: pytest.MonkeyPatch, capsys: Capture, line: str, removed: list[str], sentence: str
+) -> None:
+    gone: list[str] = []
+    manager = type(serving.session.connection.cm)
+    monkeypatch.setattr(manager, "images_outlive_cluster", True)
+    monkeypatch.setattr(manager, "remove_image", lambda self, image: gone.append(image))
+    said(capsys)
+    serving.run(f"%clipper stop {line};")
+
+    assert gone == removed
+    assert sentence in said(capsys)
+
+
+def test_what_a_crash_left_is_cleared_away(shell: Shell, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    from magics_world import LocalContainerManager
+
+    from clipper_magic.container_manager import StopReport
+
+    monkeypatch.setattr(LocalContainerManager, "stop_all", lambda self, graceful=True: StopReport(("query-0",)))
+    shell.run("%clipper stop --all;")
+
+    assert "No cluster answered; 1 process that it left is stopped." in said(capsys)
+
+
 @pytest.mark.parametrize(("answer", "left"), [("n", 1), ("", 1), ("yes", 0), ("Y", 0)])
 def test_stop_all_asks_if_told_to(
     serving: Shell, world: World, monkeypatch: pytest.MonkeyPatch, answer: str, left: int

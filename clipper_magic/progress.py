@@ -34,7 +34,7 @@ class Area:
     Notes
     -----
     Used as a context manager around a command. Only the thread that entered it writes; lines that other threads log
-    meanwhile are kept for the fold and shown by nobody.
+    meanwhile are kept for the fold and shown by nobody. ``packages`` are those that a deployer found and logged.
     """
 
     def __init__(self, *, live: bool, verbose: bool = False, log_title: str = "log") -> None:
@@ -42,6 +42,7 @@ class Area:
         self.verbose = verbose
         self.log_title = log_title
         self.log: list[str] = []
+        self.packages: list[str] = []
         self._sentences: list[str] = []
         self._doing = ""
         self._display_id: str | None = None
@@ -63,21 +64,20 @@ class Area:
         self._show_running()
 
     def __enter__(self) -> Self:
+        logger = get_logger()
         if not self.verbose:
-            logger = get_logger()
             for handler in logger.handlers:
                 handler.addFilter(_nothing)
-            logger.addHandler(self._capture)
+        logger.addHandler(self._capture)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not self.verbose:
-            logger = get_logger()
-            logger.removeHandler(self._capture)
-            for handler in logger.handlers:
-                handler.removeFilter(_nothing)
+        logger = get_logger()
+        logger.removeHandler(self._capture)
+        for handler in logger.handlers:
+            handler.removeFilter(_nothing)
         self._erase_line()
         failed = kind is not None
         log = self.log if self._doing or failed else []
@@ -131,5 +131,7 @@ class _Capture(logging.Handler):
         self.area = area
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep one line."""
-        self.area.heard(self.format(record))
+        """Keep one line, unless it went to where lines go; and what it carries."""
+        self.area.packages += getattr(record, "packages", ())
+        if not self.area.verbose:
+            self.area.heard(self.format(record))

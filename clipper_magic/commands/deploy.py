@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -192,6 +193,10 @@ def _say_deployed(
     session: Session, connection: ClipperConnection, args: SimpleNamespace, plan: _Plan, linked: bool
 ) -> None:
     texts = session.texts
+    if session.area.packages:
+        session.say(
+            "deploy.packages", packages=", ".join(session.area.packages), python="{}.{}".format(*sys.version_info)
+        )
     facts = [texts("deploy.replicas_ready", n=connection.get_num_replicas(plan.model, plan.version))]
     if linked:
         facts.append(texts("deploy.linked", app=args.app))

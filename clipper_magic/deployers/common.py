@@ -92,6 +92,7 @@ def save_function(
     package = pack_function(func, directory, name, version, input_type, example, loading or Loading())
     logger.info("Serialized and supplied predict function")
     if package.packages:
-        logger.info("The function uses %s", ", ".join(package.packages))
+        # The magics make a sentence of the list.
+        logger.info("The function uses %s", ", ".join(package.packages), extra={"packages": package.packages})
     if package.local_modules:
         logger.info("Shipping local modules %s", ", ".join(package.local_modules))

@@ -161,6 +161,15 @@ def test_deploy_says_what_it_did_and_links(shell: Shell, capsys: Capture) -> Non
     assert shell.run("%clipper linked a") == ["m"]
 
 
+def test_packages_that_were_found_are_named(serving: Shell, capsys: Capture) -> None:
+    import numpy as np
+
+    said(capsys)
+    serving.run("%%clipper_deploy sum-model\nimport numpy as np\ndef f(xs): return np.sum(xs, axis=1)")
+
+    assert f"Packages found: numpy=={np.__version__} (Python 3." in said(capsys)
+
+
 def test_the_next_version_is_a_number_and_becomes_current(serving: Shell, capsys: Capture) -> None:
     said(capsys)
     serving.run("%%clipper_deploy sum-model\ndef f(xs): return [0 for x in xs]")

@@ -91,12 +91,15 @@ class Loading:
         More pickles, by the names of their files.
     modules : frozenset of str
         What the loader imports.
+    detect_packages : bool
+        Whether the packages that the function uses are looked for.
     """
 
     loader: str = "python"
     as_dataframe: bool = False
     parts: Mapping[str, Pickled] = field(default_factory=dict)
     modules: frozenset[str] = frozenset()
+    detect_packages: bool = True
 
 
 PYTHON = Loading()
@@ -150,7 +153,8 @@ def pack_function(
     carried = local_modules(inner_imports)
     copy_modules(carried, directory / "modules")
     wanted = loading.modules | ({"pandas"} if loading.as_dataframe else set())
-    packages = requirements(inner_imports.union(*(pickled.modules for pickled in pickles.values())), wanted)
+    used = inner_imports.union(*(pickled.modules for pickled in pickles.values())) if loading.detect_packages else set()
+    packages = requirements(used, wanted)
     description = ModelDescription(
         format=FORMAT,
         name=name,

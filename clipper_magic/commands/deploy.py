@@ -91,7 +91,9 @@ def _plan(connection: ClipperConnection, args: SimpleNamespace, function: Callab
         input_type = str((app or current or {})["input_type"])
     else:
         raise ClipperUsageError.of("input-type-needed", model=model)
-    content = content_label(function, input_type, args.pkgs, args.base_image, args.batch_size, args.as_dataframe)
+    settings = [args.pkgs, args.base_image, args.batch_size, args.as_dataframe]
+    settings += ["no packages detected"] if args.no_detect else []
+    content = content_label(function, input_type, *settings)
     same = [info for info in versions if content and content_of(info["labels"]) == content]
     if wanted is not None:
         existing = next((info for info in versions if info["model_version"] == wanted), None)
@@ -174,6 +176,7 @@ def _build_and_deploy(
             pkgs_to_install=args.pkgs,
             example=args.example,
             as_dataframe=args.as_dataframe,
+            detect_packages=not args.no_detect,
         )
         linked = _link(connection, args.app, plan.model)
     except KeyboardInterrupt:
@@ -264,6 +267,7 @@ _DEPLOYING = (
     Parameter("--replicas", number(0), default=1),
     BATCH_SIZE,
     Parameter("--pkgs", LIST),
+    Parameter("--no-detect", FLAG),
     Parameter("--base-image", text("IMAGE"), default="default"),
     Parameter("--labels", LIST),
     Parameter("--registry", text("R")),

@@ -28,6 +28,7 @@ def create_endpoint(
     pkgs_to_install: Sequence[str] | None = None,
     example: Any = None,
     as_dataframe: bool = False,
+    detect_packages: bool = True,
 ) -> None:
     """Register an application, deploy a function and link them, under one name.
 
@@ -40,7 +41,7 @@ def create_endpoint(
     slo_micros : int
         Latency objective in microseconds.
     clipper_conn, name, input_type, func, version, labels, registry, base_image, num_replicas, batch_size,
-    pkgs_to_install, example, as_dataframe
+    pkgs_to_install, example, as_dataframe, detect_packages
         See ``deploy_python_closure``.
     """
     with linked_application(clipper_conn, name, input_type, default_output, slo_micros):
@@ -58,6 +59,7 @@ def create_endpoint(
             pkgs_to_install,
             example,
             as_dataframe,
+            detect_packages,
         )
 
 
@@ -75,6 +77,7 @@ def deploy_python_closure(
     pkgs_to_install: Sequence[str] | None = None,
     example: Any = None,
     as_dataframe: bool = False,
+    detect_packages: bool = True,
 ) -> None:
     """Deploy a function; returns when its replicas answer, and leaves everything as it was if they do not.
 
@@ -106,6 +109,8 @@ def deploy_python_closure(
         With input type "json": the function takes a pandas.DataFrame with a row for each record of the batch, all of
         them with the same keys. Its columns are in the order of the example's keys, others behind them by name. The
         replica needs pandas then.
+    detect_packages : bool
+        Look for the packages that the function uses, and pin them; without it, only ``pkgs_to_install`` counts.
 
     Raises
     ------
@@ -142,7 +147,8 @@ def deploy_python_closure(
     """
 
     def save(directory: Path, text: str) -> None:
-        save_function(func, directory, name, text, input_type, example, Loading(as_dataframe=as_dataframe))
+        loading = Loading(as_dataframe=as_dataframe, detect_packages=detect_packages)
+        save_function(func, directory, name, text, input_type, example, loading)
         get_logger().info("Python closure saved")
 
     deploy_directory(

@@ -137,7 +137,9 @@ DEPLOYERS: dict[str, tuple[str, dict[str, Any]]] = {
 def test_deployer_has_clippers_signature_and_our_options(name: str) -> None:
     deployer = import_module(f"clipper_magic.deployers.{name}")
     deploy, special = DEPLOYERS[name]
-    ours = {"example": None, "as_dataframe": False}
+    ours: dict[str, Any] = {"example": None, "as_dataframe": False}
+    if name == "python":
+        ours["detect_packages"] = True
     expected = {
         deploy: {
             "clipper_conn": NOTHING,

@@ -170,6 +170,13 @@ def test_packages_that_were_found_are_named(serving: Shell, capsys: Capture) -> 
     assert f"Packages found: numpy=={np.__version__} (Python 3." in said(capsys)
 
 
+def test_packages_are_not_looked_for_when_told_so(serving: Shell, capsys: Capture) -> None:
+    said(capsys)
+    serving.run("%%clipper_deploy sum-model --no-detect\nimport numpy as np\ndef f(xs): return np.sum(xs, axis=1)")
+
+    assert "Packages found" not in said(capsys)
+
+
 def test_the_next_version_is_a_number_and_becomes_current(serving: Shell, capsys: Capture) -> None:
     said(capsys)
     serving.run("%%clipper_deploy sum-model\ndef f(xs): return [0 for x in xs]")

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from clipper_magic.commands import (
     applications,
+    checks,
     cluster,
     deploy,
     doctor,
@@ -19,7 +20,7 @@ from clipper_magic.commands import (
 )
 from clipper_magic.commands.grammar import Command
 
-_MODULES = (cluster, doctor, applications, deploy, models, images, queries, logs, panel, speech)
+_MODULES = (cluster, doctor, applications, deploy, checks, models, images, queries, logs, panel, speech)
 
 REGISTRY: Mapping[str, Command] = MappingProxyType(
     {command.name: command for command in (*(c for module in _MODULES for c in module.COMMANDS), deploy.DEPLOY_CELL)}

@@ -6,7 +6,8 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from clipper_magic.commands import lookup
-from clipper_magic.commands.grammar import APP, DURATION, FLAG, MODEL, Command, Parameter, number, text
+from clipper_magic.commands.grammar import Command, Parameter
+from clipper_magic.commands.kinds import APP, DURATION, FLAG, MODEL, number, text
 from clipper_magic.commands.session import Session
 from clipper_magic.exceptions import AlreadyRegisteredError, ClipperUsageError
 from clipper_magic.names import check_input_type

@@ -6,7 +6,8 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from clipper_magic.commands import backends, lookup
-from clipper_magic.commands.grammar import FLAG, Command, Parameter, choice, number, text
+from clipper_magic.commands.grammar import Command, Parameter
+from clipper_magic.commands.kinds import FLAG, choice, number, text
 from clipper_magic.commands.session import Session
 from clipper_magic.container_manager import DEFAULT_PREDICTION_CACHE_SIZE_BYTES, NO_CONTAINER
 from clipper_magic.exceptions import ClipperException, ClipperUsageError, NoClusterError

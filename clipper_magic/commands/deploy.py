@@ -1,9 +1,8 @@
-"""``deploy endpoint test`` and ``%%clipper_deploy``: a function becomes a model that serves."""
+"""``deploy endpoint`` and ``%%clipper_deploy``: a function becomes a model that serves."""
 
 from __future__ import annotations
 
 import sys
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -11,27 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from clipper_magic.commands import applications, cells, lookup
 from clipper_magic.commands.boundary import Interrupted
-from clipper_magic.commands.grammar import (
-    APP,
-    DURATION,
-    FLAG,
-    FUNCTION,
-    JSON,
-    LIST,
-    MODEL_VERSION,
-    Command,
-    Parameter,
-    number,
-    text,
-)
+from clipper_magic.commands.checks import AS_DATAFRAME, check_here
+from clipper_magic.commands.grammar import Command, Parameter
 from clipper_magic.commands.inputs import as_function_gets_it, inputs_of
+from clipper_magic.commands.kinds import APP, DURATION, FLAG, FUNCTION, JSON, LIST, MODEL_VERSION, number, text
 from clipper_magic.commands.models import BATCH_SIZE, INPUT_TYPE
 from clipper_magic.commands.session import Session
 from clipper_magic.content_hash import content_label, content_of
-from clipper_magic.exceptions import AlreadyRegisteredError, ClipperUsageError, LinkError, ModelCheckError
+from clipper_magic.exceptions import AlreadyRegisteredError, ClipperUsageError, LinkError
 from clipper_magic.names import check_input_type
 from clipper_magic.render import Info
-from serving_image.dataframes import on_dataframes
 
 if TYPE_CHECKING:
     from clipper_magic.connection import ClipperConnection
@@ -70,7 +58,7 @@ def deploy(session: Session, args: SimpleNamespace) -> Info:
         _, typed = inputs_of(args.example, plan.input_type)
         args.example = as_function_gets_it(typed, plan.input_type)
     if args.check is not None:
-        _check(session, connection, args, function, plan)
+        check_here(session, connection, args, function, plan.input_type)
     if plan.known is None:
         _build_and_deploy(session, connection, args, function, plan)
     else:
@@ -110,45 +98,6 @@ def _plan(connection: ClipperConnection, args: SimpleNamespace, function: Callab
 def _next_version(versions: list[dict[str, Any]]) -> str:
     numbers = [int(info["model_version"]) for info in versions if info["model_version"].isdigit()]
     return str(max(numbers, default=0) + 1)
-
-
-def _check(
-    session: Session,
-    connection: ClipperConnection,
-    args: SimpleNamespace,
-    function: Callable[..., Any],
-    plan: _Plan,
-) -> None:
-    """Run the function here on the check input, as a batch; its own exception is shown with its own lines."""
-    __tracebackhide__ = True
-    key, typed = inputs_of(args.check, plan.input_type)
-    value = as_function_gets_it(typed, plan.input_type)
-    try:
-        called = on_dataframes(function) if args.as_dataframe else function
-        outputs = connection.test_predict_function({key: value}, called, plan.input_type)
-    except Exception as exc:
-        session.area.log.extend(own_lines(exc))
-        fields = {"function": args.func, "error": type(exc).__name__, "reason": str(exc).rstrip(".")}
-        raise ModelCheckError.of("check-raised", **fields) from exc
-    if isinstance(outputs, str):
-        raise ModelCheckError.of("check-refused", function=args.func, reason=outputs, input_type=plan.input_type)
-    inputs = value if key == "input_batch" else [value]
-    wanted = len(inputs)
-    if not hasattr(outputs, "__len__") or len(outputs) != wanted:
-        got = len(outputs) if hasattr(outputs, "__len__") else repr(outputs)
-        raise ModelCheckError.of("check-wrong-length", function=args.func, wanted=wanted, got=got)
-    if args.example is None:
-        args.example = inputs[0]
-    session.say("deploy.checked", outputs=repr([str(output) for output in outputs]))
-
-
-def own_lines(exc: BaseException) -> list[str]:
-    """Return the traceback of an exception without the frames of this package."""
-    lines = traceback.extract_tb(exc.__traceback__)
-    own = [frame for frame in lines if "clipper_magic" not in frame.filename]
-    text = ["Traceback (most recent call last):\n", *traceback.format_list(own)]
-    text += traceback.format_exception_only(exc)
-    return "".join(text).splitlines()
 
 
 def _build_and_deploy(
@@ -233,35 +182,24 @@ def endpoint(session: Session, args: SimpleNamespace) -> Info:
     """``deployers.python.create_endpoint``: an application and a model of the same name, linked."""
     __tracebackhide__ = True
     name, _ = args.name
-    session.connected()
+    connection = session.connected()
     slo_micros = ENDPOINT_SLO_MICROS if args.slo is None and args.slo_micros is None else args.slo_micros
     values = {**vars(args), "app": name, "slo_micros": slo_micros}
     if args.input_type is None:
         raise ClipperUsageError.of("input-type-needed", model=name)
+    is_new = applications.app_or_none(connection, name) is None
     applications.register(session, SimpleNamespace(**values))
-    deploy(session, SimpleNamespace(**values))
-    return session.said(Info(lookup.known_app(session.connected(), name)))
-
-
-def test(session: Session, args: SimpleNamespace) -> Any:
-    """``test_predict_function``: what the function returns for an input, run here after a trip through pickle."""
-    __tracebackhide__ = True
-    from clipper_magic.connection import ClipperConnection
-
-    function = cells.find_function(session.shell, args.func)
-    input_type = check_input_type(args.input_type)
-    key, value = inputs_of(args.json, input_type)
-    query = {key: as_function_gets_it(value, input_type)}
-    connection = session.connection or ClipperConnection(session.any_manager())
-    called = on_dataframes(function) if args.as_dataframe else function
-    outputs = connection.test_predict_function(query, called, input_type)
-    if isinstance(outputs, str):
-        raise ModelCheckError.of("check-refused", function=args.func, reason=outputs, input_type=input_type)
-    return outputs
+    try:
+        deploy(session, SimpleNamespace(**values))
+    except BaseException:
+        if is_new:
+            connection.unregister_application(name)
+        raise
+    return session.said(Info(lookup.known_app(connection, name)))
 
 
 _NAME = Parameter("NAME", MODEL_VERSION, required=True)
-AS_DATAFRAME = Parameter("--as-dataframe", FLAG)
+
 _DEPLOYING = (
     INPUT_TYPE,
     Parameter("--replicas", number(0), default=1),
@@ -299,16 +237,6 @@ COMMANDS = (
             Parameter("--slo", DURATION),
             Parameter("--slo-micros", number(1, applications.MAX_SLO_MICROS)),
             *_DEPLOYING,
-        ),
-    ),
-    Command(
-        "test",
-        test,
-        (
-            Parameter("FUNC", FUNCTION, required=True),
-            Parameter("JSON", JSON, required=True),
-            Parameter("--input-type", text("T", "input_type"), required=True),
-            AS_DATAFRAME,
         ),
     ),
 )

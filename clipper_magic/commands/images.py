@@ -5,7 +5,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 from clipper_magic.commands import lookup
-from clipper_magic.commands.grammar import LIST, MODEL_VERSION, Command, Parameter, number, text
+from clipper_magic.commands.grammar import Command, Parameter
+from clipper_magic.commands.kinds import LIST, MODEL_VERSION, number, text
 from clipper_magic.commands.models import BATCH_SIZE, wanted_version
 from clipper_magic.commands.session import Session
 from clipper_magic.names import check_input_type

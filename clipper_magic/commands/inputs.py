@@ -6,7 +6,7 @@ import base64
 import binascii
 from typing import Any
 
-from clipper_magic.commands.grammar import TypedValue
+from clipper_magic.commands.kinds import TypedValue
 from serving_image.input_types import TYPE_CODES
 
 

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from clipper_magic.commands import lookup
-from clipper_magic.commands.grammar import FLAG, MODEL_VERSION, Command, Parameter, number, text
+from clipper_magic.commands.grammar import Command, Parameter
+from clipper_magic.commands.kinds import FLAG, MODEL_VERSION, number, text
 from clipper_magic.commands.session import Session
 from clipper_magic.container_manager import ContainerManager
 from clipper_magic.render import Logs

@@ -7,15 +7,8 @@ from typing import Any
 
 from clipper_magic.commands import lookup
 from clipper_magic.commands.applications import VERBOSE
-from clipper_magic.commands.grammar import (
-    LIST,
-    MODEL,
-    MODEL_VERSION,
-    Command,
-    Parameter,
-    number,
-    text,
-)
+from clipper_magic.commands.grammar import Command, Parameter
+from clipper_magic.commands.kinds import LIST, MODEL, MODEL_VERSION, number, text
 from clipper_magic.commands.session import Session
 from clipper_magic.exceptions import ClipperUsageError, NotRegisteredError
 from clipper_magic.names import check_input_type

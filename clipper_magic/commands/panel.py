@@ -8,7 +8,8 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from clipper_magic.commands import backends
-from clipper_magic.commands.grammar import FLAG, RATE, Command, Parameter
+from clipper_magic.commands.grammar import Command, Parameter
+from clipper_magic.commands.kinds import FLAG, RATE
 from clipper_magic.commands.session import Session
 from clipper_magic.render import Still
 

@@ -8,9 +8,10 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from clipper_magic.commands import lookup
-from clipper_magic.commands.grammar import APP, FLAG, Command, Parameter, choice, text
-from clipper_magic.commands.grammar import JSON as JSON_KIND
+from clipper_magic.commands.grammar import Command, Parameter
 from clipper_magic.commands.inputs import inputs_of
+from clipper_magic.commands.kinds import APP, FLAG, choice, text
+from clipper_magic.commands.kinds import JSON as JSON_KIND
 from clipper_magic.commands.session import Session
 from clipper_magic.container_manager import Role
 from clipper_magic.exceptions import BackendError, BadQueryError, FrontendUnreachableError

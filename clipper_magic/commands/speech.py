@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType, SimpleNamespace
 
-from clipper_magic.commands.grammar import COMMON, Command, Parameter, nearest, text, usage
+from clipper_magic.commands.grammar import COMMON, Command, Parameter, nearest, usage
+from clipper_magic.commands.kinds import text
 from clipper_magic.commands.session import Session
 from clipper_magic.exceptions import ClipperUsageError
 from clipper_magic.messages.catalogue import LANGUAGES

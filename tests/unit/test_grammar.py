@@ -10,22 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clipper_magic.commands import REGISTRY
-from clipper_magic.commands.grammar import (
-    DURATION,
-    FLAG,
-    JSON,
-    LIST,
-    MODEL_VERSION,
-    Command,
-    Parameter,
-    TypedValue,
-    number,
-    parse,
-    split,
-    text,
-    usage,
-)
+from clipper_magic.commands.grammar import Command, Parameter, parse, split, usage
 from clipper_magic.commands.inputs import as_function_gets_it, inputs_of
+from clipper_magic.commands.kinds import DURATION, FLAG, JSON, LIST, MODEL_VERSION, TypedValue, number, text
 from clipper_magic.commands.tokens import UnclosedError, tokenize
 from clipper_magic.exceptions import ClipperUsageError
 

@@ -325,6 +325,15 @@ def test_records(shell: Shell, capsys: Capture) -> None:
         shell.run(f"%%clipper_deploy price --as-dataframe --check 3\n{cell}")
 
 
+def test_an_endpoint_that_fails_leaves_no_application(shell: Shell, world: World) -> None:
+    shell.run("%clipper start;\ndef f(xs): return xs")
+    world.death = "ModuleNotFoundError"
+    with pytest.raises(ReplicaStartError):
+        shell.run("%clipper endpoint easy --func f --input-type strings")
+
+    assert shell.run("%clipper apps") == []
+
+
 def test_build_deploy_image_and_register_model(serving: Shell, tmp_path: Any) -> None:
     image = serving.run(f"%clipper build other:1 {tmp_path}")
     assert image == "default-cluster-other:1"

@@ -8,7 +8,7 @@ from IPython.core.magic import Magics, line_cell_magic, magics_class, output_can
 
 from clipper_magic.commands import REGISTRY, boundary, speech
 from clipper_magic.commands.deploy import DEPLOY_CELL
-from clipper_magic.commands.grammar import Command, parse, split
+from clipper_magic.commands.grammar import Command, parse, split, usage
 from clipper_magic.commands.session import Session
 from clipper_magic.commands.tokens import Token
 from clipper_magic.config import Clipper
@@ -94,6 +94,12 @@ class ClipperMagics(Magics):
                 raise
             except KeyboardInterrupt as exc:
                 raise boundary.interrupted(exc, self.session) from None
+
+
+# What `%clipper?` and `%%clipper_deploy?` show.
+_USAGE = "\n".join(f"    {usage(command)}" for command in REGISTRY.values() if command.is_line)
+ClipperMagics.clipper.__doc__ = f"{ClipperMagics.clipper.__doc__}\n\n{_USAGE}\n"
+ClipperMagics.clipper_deploy.__doc__ = f"{ClipperMagics.clipper_deploy.__doc__}\n\n    {usage(DEPLOY_CELL)}\n"
 
 
 def load_ipython_extension(shell: Any) -> None:

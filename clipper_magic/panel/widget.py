@@ -9,6 +9,7 @@ import anywidget
 import traitlets
 
 _HERE = Path(__file__).parent
+_SCRIPTS = ("dom.js", "table.js", "chart.js", "panel.js")
 
 
 class PanelWidget(anywidget.AnyWidget):
@@ -27,7 +28,7 @@ class PanelWidget(anywidget.AnyWidget):
         Curves of the chart's application: four times 120 little-endian float32.
     """
 
-    _esm = _HERE / "panel.js"
+    _esm = "\n".join((_HERE / name).read_text(encoding="utf-8") for name in _SCRIPTS)
     _css = _HERE / "panel.css"
 
     labels = traitlets.Dict().tag(sync=True)

@@ -34,6 +34,13 @@ def test_load_ext_is_silent_and_harmless_twice(world: World, capsys: Capture) ->
     shell.close()
 
 
+def test_a_question_mark_shows_every_command(shell: Shell, capsys: Capture) -> None:
+    shell.ip.run_line_magic("pinfo", "%clipper")
+
+    shown = said(capsys)
+    assert "Serve models from this notebook" in shown and "%clipper link APP MODEL" in shown
+
+
 def test_unload_ext_leaves_nothing(shell: Shell) -> None:
     shell.ip.run_line_magic("unload_ext", "clipper_magic")
 

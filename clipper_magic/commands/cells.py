@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ast
+import re
 import traceback
 from collections.abc import Callable
 from typing import Any
 
 from clipper_magic.commands.grammar import nearest
 from clipper_magic.exceptions import ClipperUsageError
+
+_FILE = re.compile(r'File "(?P<file>[^"]+)", line')
 
 
 def run_cell(shell: Any, cell: str) -> list[str]:
@@ -31,6 +34,16 @@ def run_cell(shell: Any, cell: str) -> list[str]:
         ) from None
     exec(shell.compile(tree, filename, "exec"), shell.user_ns)
     return [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+
+
+def with_cell_names(shell: Any, traceback_text: str) -> str:
+    """Return a traceback whose files that are cells of this notebook have their names: ``Cell In[3], line 2``."""
+
+    def named(found: re.Match[str]) -> str:
+        cell = shell.compile.format_code_name(found["file"])
+        return f"{' '.join(cell)}, line" if cell else found[0]
+
+    return _FILE.sub(named, traceback_text)
 
 
 def choose_function(defined: list[str], wanted: str | None) -> str:

@@ -46,7 +46,7 @@ def check_here(
         called = on_dataframes(function) if args.as_dataframe else function
         outputs = connection.test_predict_function({key: value}, called, input_type)
     except Exception as exc:
-        session.area.log.extend(own_lines(exc))
+        session.area.log += cells.with_cell_names(session.shell, own_traceback(exc)).splitlines()
         fields = {"function": args.func, "error": type(exc).__name__, "reason": str(exc).rstrip(".")}
         raise ModelCheckError.of("check-raised", **fields) from exc
     if isinstance(outputs, str):
@@ -60,12 +60,12 @@ def check_here(
     session.say("deploy.checked", outputs=repr([str(output) for output in outputs]))
 
 
-def own_lines(exc: BaseException) -> list[str]:
+def own_traceback(exc: BaseException) -> str:
     """Return the traceback of an exception without the frames of this package."""
     own = [frame for frame in traceback.extract_tb(exc.__traceback__) if not frame.filename.startswith(_OURS)]
     lines = ["Traceback (most recent call last):\n", *traceback.format_list(own)]
     lines += traceback.format_exception_only(exc)
-    return "".join(lines).splitlines()
+    return "".join(lines)
 
 
 def test(session: Session, args: SimpleNamespace) -> Any:

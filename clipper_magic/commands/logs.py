@@ -6,7 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from clipper_magic.commands import lookup
+from clipper_magic.commands import cells, lookup
 from clipper_magic.commands.grammar import Command, Parameter
 from clipper_magic.commands.kinds import FLAG, MODEL_VERSION, number, text
 from clipper_magic.commands.session import Session
@@ -109,7 +109,7 @@ def group_errors(errors: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _group_text(session: Session, group: dict[str, Any]) -> str:
     title = session.texts("logs.group", n=group["count"], model=group["model"], example=group["example_input"])
-    return f"{title}\n{group['traceback'].rstrip()}"
+    return f"{title}\n{cells.with_cell_names(session.shell, group['traceback']).rstrip()}"
 
 
 COMMANDS = (

@@ -106,6 +106,7 @@ def test_a_model_that_raises_tells_why_and_where(notebook: Kernel) -> None:
     errors = notebook.ok("%clipper logs fragile --errors").value
     assert "fragile:1 · 1 time · last with the input" in errors
     assert "return [table[x[0]] for x in xs]" in errors and "KeyError" in errors
+    assert re.search(r"  Cell In\[\d+\], line 3, in price", errors)
     notebook.ok("%clipper unregister fragile;\n%clipper stop fragile;")
 
 

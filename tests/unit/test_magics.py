@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import logging
+import re
 from typing import Any
 
 import pytest
@@ -249,6 +250,7 @@ def test_a_check_runs_here_first(serving: Shell, world: World, capsys: Capture) 
         serving.run("%%clipper_deploy sum-model --check [1,2]\ndef f(xs): return 1 / 0")
     assert caught.value.code == "check-raised"
     out = said(capsys)
+    assert re.search(r"  Cell In\[\d+\], line 1, in f\n", out)
     assert "return 1 / 0" in out and "clipper_magic" not in out.split("ModelCheckError")[0]
 
     with pytest.raises(ModelCheckError) as caught:

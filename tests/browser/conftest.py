@@ -63,7 +63,8 @@ def lab(
         yield server
 
 
-@pytest.fixture(scope="session")
+# Not for the whole session: while Playwright is open, its event loop runs in this thread, and no other one can.
+@pytest.fixture(scope="module")
 def browser(chromium: str) -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
@@ -73,7 +74,7 @@ def browser(chromium: str) -> Iterator[Any]:
         launched.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def open_page(lab: Lab, browser: Any) -> Callable[..., Notebook]:
     """Return a function that opens a notebook of some cells, or one that exists, on a page of its own."""
     names = (f"notebook-{number}.ipynb" for number in count())
@@ -113,7 +114,7 @@ def show_panel(notebook: Notebook) -> Notebook:
 PANEL_CELLS = ("%load_ext clipper_magic", "%clipper panel")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def lasting_panel(open_page: Callable[..., Notebook]) -> Notebook:
     return show_panel(open_page(*PANEL_CELLS))
 

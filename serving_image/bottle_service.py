@@ -14,7 +14,7 @@ import bottle
 import msgspec
 
 from serving_image.errors import ServingError
-from serving_image.handlers import BODY_KEY, JSON, Deferred, http_response
+from serving_image.handlers import BODY_KEY, JSON, AnyFuture, Deferred, http_response
 from serving_image.http_connection import Connection, Request, find_header
 
 ROUTES_KEPT = 4096  # paths whose route is remembered ...
@@ -182,7 +182,7 @@ class BottleService:
         return with_given(result)
 
 
-def _finish(connection: Connection, render: Callable[[Any], Any], future: asyncio.Future[Any]) -> None:
+def _finish(connection: Connection, render: Callable[[Any], Any], future: AnyFuture[Any]) -> None:
     """Send the answer that a Deferred promised."""
     try:
         result = render(future.result())

@@ -12,7 +12,7 @@ from serving_image.cache import PredictionCache
 from serving_image.dispatcher import Dispatcher
 from serving_image.entities import Application, VersionId
 from serving_image.errors import ServingError
-from serving_image.handlers import Deferred, http_response
+from serving_image.handlers import Deferred, PromptFuture, http_response
 from serving_image.input_types import WireInput
 from serving_image.prediction import Part, Prediction, PredictionBatch
 from serving_image.protocol import (
@@ -133,7 +133,8 @@ class Endpoint:
         answer = self._ask(dispatcher, inputs[0])
         if not isinstance(answer, Prediction):
             return answer
-        answer.receiver = future = traffic.loop.create_future()
+        future: PromptFuture[bytes] = PromptFuture(traffic.loop)
+        answer.receiver = future
         return Deferred(future, _as_it_is)
 
     def _version(self, version: str) -> Dispatcher | None:
@@ -205,18 +206,18 @@ class Endpoint:
 
     def _due(self) -> None:
         """Answer the predictions whose deadline has come, then wait for the next one."""
-        self._timer = None
         waiting = self._waiting
         now = self._traffic.clock()
         while waiting:
             first = waiting[0]
+            if not first.done and first.deadline > now + EARLY_S:
+                break
+            waiting.popleft()
             if not first.done:
-                if first.deadline > now + EARLY_S:
-                    self._timer = self._traffic.loop.call_later(first.deadline - now, self._due)
-                    return
                 first.give_up(DEADLINE, SLO_MISSED, now)
                 first.dispatcher.timed_out(first.query)
-            waiting.popleft()
+        # Only now: who got an answer may have asked again within the call, and the timer is for the oldest of all.
+        self._timer = self._traffic.loop.call_later(waiting[0].deadline - now, self._due) if waiting else None
 
 
 def _as_it_is(rendered: bytes) -> bytes:

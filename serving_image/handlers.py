@@ -14,7 +14,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import bottle
 import msgspec
@@ -31,12 +31,55 @@ JSON = "application/json"
 BODY_KEY = "clipper.body"  # in the environ of server.py: the whole body, already read
 
 
+class PromptFuture(Generic[T]):
+    """A future without a turn of the event loop between its result and its callback, of which it has one.
+
+    For the predict path, where that turn, and what an asyncio.Future does to be awaited, cost every request
+    microseconds. Whoever sets the result must be ready for what the callback does: it may take up the next request.
+    """
+
+    __slots__ = ("_callback", "_loop", "_result")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._callback: Callable[[PromptFuture[T]], object] | None = None
+        self._result: T | None = None
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        """Return the loop on which the result will be set."""
+        return self._loop
+
+    def done(self) -> bool:
+        """Whether the result is there."""
+        return self._result is not None
+
+    def result(self) -> T:
+        """Return the result; only once it is there."""
+        assert self._result is not None
+        return self._result
+
+    def set_result(self, result: T, /) -> None:
+        """Set the result, which is not None, and call back."""
+        self._result = result
+        if self._callback is not None:
+            self._callback(self)
+
+    def add_done_callback(self, callback: Callable[[PromptFuture[T]], object], /) -> None:
+        """Call back when the result is there, now if it is."""
+        self._callback = callback
+        if self._result is not None:
+            callback(self)
+
+
+AnyFuture: TypeAlias = asyncio.Future[T] | PromptFuture[T]
+
+
 class Deferred(Generic[T]):
     """An answer that is not known yet.
 
     Parameters
     ----------
-    future : asyncio.Future
+    future : asyncio.Future or PromptFuture
         Done when the answer is known.
     render : callable
         Makes the response body from the future's result. It must not use ``bottle.request`` or ``bottle.response``,
@@ -45,7 +88,7 @@ class Deferred(Generic[T]):
 
     __slots__ = ("future", "render")
 
-    def __init__(self, future: asyncio.Future[T], render: Callable[[T], bytes | str | bottle.HTTPResponse]) -> None:
+    def __init__(self, future: AnyFuture[T], render: Callable[[T], bytes | str | bottle.HTTPResponse]) -> None:
         self.future = future
         self.render = render
 
@@ -148,10 +191,13 @@ def _wsgi_plugin(callback: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def _wait(future: asyncio.Future[T]) -> T:
+def _wait(future: AnyFuture[T]) -> T:
     loop = future.get_loop()
     if not loop.is_running():
-        return loop.run_until_complete(future)
+        ended = loop.create_future()
+        future.add_done_callback(lambda _: ended.set_result(None))
+        loop.run_until_complete(ended)
+        return future.result()
     done = threading.Event()
     loop.call_soon_threadsafe(future.add_done_callback, lambda _: done.set())
     done.wait()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Protocol
 
+from serving_image.handlers import PromptFuture
 from serving_image.protocol import render_batch, render_prediction
 from serving_image.query import Query
 
@@ -69,12 +70,12 @@ class PredictionBatch:
 
     Attributes
     ----------
-    future : asyncio.Future
+    future : PromptFuture
         Done with the rendered answer when every prediction is there.
     """
 
     def __init__(self, size: int, loop: asyncio.AbstractEventLoop) -> None:
-        self.future: asyncio.Future[bytes] = loop.create_future()
+        self.future: PromptFuture[bytes] = PromptFuture(loop)
         self._predictions: list[bytes] = [b""] * size
         self._missing = size
         if not size:

@@ -351,6 +351,27 @@ def test_a_frontend_that_ends_answers_what_is_in_flight(new_stack: NewStack) -> 
     assert stack.processes["query-0"].wait(PATIENCE_S) == 0
 
 
+def test_a_client_that_sends_its_next_query_before_the_answer_gets_a_default_for_each_in_its_time(
+    new_stack: NewStack,
+) -> None:
+    """Each answer is given within the one before: the frontend takes up the next request as it sends it."""
+    stuck = (
+        "def predict(xs):\n    import time\n    time.sleep(1.0 if xs[0][0] else 0.0)\n    return [0.0 for x in xs]\n"
+    )
+    stack = new_stack(1, source=stuck, slo_micros=100_000)
+    request = b"POST /hello-world/predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b"
+    bodies = [b'{"input":[%d.5]}' % number for number in (7, 7, 8)]
+    with socket.create_connection(("127.0.0.1", stack.query_port), PATIENCE_S) as client:
+        client.sendall(b"".join(request % (len(body), body) for body in bodies))
+        received = b""
+        while received.count(b"default_explanation") < len(bodies):
+            part = client.recv(65536)
+            assert part, received
+            received += part
+    assert [f'"query_id":{number},'.encode() in received for number in range(3)] == [True] * 3
+    assert stack.counters()["app:hello-world:deadline:num_defaults_by_reason"] == 3
+
+
 def test_a_port_that_is_taken_ends_a_query_frontend_with_an_error_that_names_it(new_stack: NewStack) -> None:
     stack = new_stack(0)
     command = [sys.executable, "-m", "serving_image.query_frontend", *stack.state]

@@ -30,7 +30,7 @@ from clipper_magic.managers.docker_metrics import (
 from clipper_magic.managers.docker_networks import Networks
 from clipper_magic.managers.health import read_health
 from clipper_magic.managers.ports import find_free_port
-from clipper_magic.managers.waiting import wait_for
+from clipper_magic.managers.waiting import wait_for_start
 from serving_image import PROTOCOL_VERSION
 
 CONTROL_PORT = 1339
@@ -279,8 +279,12 @@ class Services:
 
     def _await(self, role: str, container: Container, ready: Callable[[], bool]) -> None:
         """Return when a service is ready; from then on the engine restarts it."""
+
+        def settled() -> bool:
+            return ready() or exit_code(container) is not None
+
         try:
-            wait_for(lambda: ready() or exit_code(container) is not None, START_TIMEOUT_S, every_s=0.02)
+            wait_for_start(settled, START_TIMEOUT_S, self._logger, role, every_s=0.02)
             code = exit_code(container)
             if code is not None or not ready():
                 reason = "no answer in time" if code is None else f"it ended with exit code {code}"

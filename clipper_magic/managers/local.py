@@ -32,7 +32,7 @@ from clipper_magic.managers.local_images import LocalImages
 from clipper_magic.managers.local_replicas import LocalReplicas, replica_name
 from clipper_magic.managers.ports import find_free_port
 from clipper_magic.managers.processes import ProcessGroup
-from clipper_magic.managers.waiting import wait_for
+from clipper_magic.managers.waiting import wait_for, wait_for_start
 from serving_image import PROTOCOL_VERSION
 
 HOST = "127.0.0.1"
@@ -141,9 +141,11 @@ class LocalContainerManager(ContainerManager):
         """Return when every frontend answers with our cluster id; one that ends meanwhile is an error."""
         deadline_s = time.monotonic() + FRONTEND_TIMEOUT_S
         for member in self._members(Role.QUERY_FRONTEND, Role.MANAGEMENT_FRONTEND):
-            ready = wait_for(
+            ready = wait_for_start(
                 lambda m=member: self._answers(m, record) or self._directory.last_exit(m.name),  # type: ignore[misc]
                 deadline_s - time.monotonic(),
+                self.logger,
+                f"{member.role} at {member.address}",
             )
             if ready is not True:
                 reason = f"it ended with exit code {ready.exit_code}" if ready else "no answer in time"

@@ -10,6 +10,7 @@ import pytest
 
 import serving_image
 from clipper_magic.exceptions import PortInUseError
+from clipper_magic.log import get_cluster_logger
 from clipper_magic.managers import processes
 from clipper_magic.managers.backoff import restart_delay_s
 from clipper_magic.managers.cluster_directory import ClusterDirectory
@@ -17,7 +18,7 @@ from clipper_magic.managers.health import is_listening, read_health
 from clipper_magic.managers.logs import tail_of, truncate_large
 from clipper_magic.managers.ports import find_free_port, is_free
 from clipper_magic.managers.processes import ProcessGroup, serving_environment
-from clipper_magic.managers.waiting import wait_for
+from clipper_magic.managers.waiting import RETRY_S, wait_for, wait_for_start
 
 # --- back-off ---
 
@@ -43,6 +44,25 @@ def test_wait_for_asks_once_even_without_time() -> None:
     asked: list[int] = []
     assert wait_for(lambda: asked.append(1), -1.0) is None
     assert asked == [1]
+
+
+def test_a_start_that_takes_long_says_so_in_clippers_words(capsys: pytest.CaptureFixture[str]) -> None:
+    answers = iter([None, None, None, "ready"])
+    logger = get_cluster_logger("slow")
+    assert (
+        wait_for_start(lambda: next(answers), 60.0, logger, "the query frontend", quiet_s=0.0, retry_s=0.0) == "ready"
+    )
+    warning = "[slow] Clipper still initializing: \n the query frontend does not answer yet, Retrying in 0 seconds...\n"
+    lines = capsys.readouterr().err
+    assert lines.count(warning) == lines.count("WARNING") == 2
+    assert RETRY_S == 1.0  # "Retrying in 1 seconds..."
+
+
+def test_a_start_that_is_quick_or_has_no_time_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    logger = get_cluster_logger("quick")
+    assert wait_for_start(lambda: "ready", 60.0, logger, "the query frontend") == "ready"
+    assert wait_for_start(lambda: None, -1.0, logger, "the query frontend") is None
+    assert capsys.readouterr().err == ""
 
 
 # --- ports ---

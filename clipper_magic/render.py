@@ -7,7 +7,7 @@ HTML is made of what a front-end keeps even in a notebook that it does not trust
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 Bundle = dict[str, str]
@@ -64,6 +64,26 @@ class Info(Told, dict[str, Any]):
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text("{...}" if cycle else repr(dict(self)))
+
+
+class Metrics(dict[str, Any]):
+    """Clipper's metrics document: every kind a list of one-entry objects, ``{name: {leaf: text}}``; shown as tables."""
+
+    def _tables(self) -> Iterator[tuple[str, list[str], list[list[str]]]]:
+        for kind, entries in self.items():
+            records = [{"name": name, **leaves} for entry in entries for name, leaves in entry.items()]
+            if records:
+                yield kind, columns(records), [[_short(cell) for cell in row] for row in rows(records)]
+
+    def _repr_html_(self) -> str:
+        tables = (
+            f"<details open><summary>{kind}</summary>{html_table(*rest)}</details>" for kind, *rest in self._tables()
+        )
+        return "".join(tables) or code(dict(self))
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        tables = (f"{kind}\n{text_table(*rest)}" for kind, *rest in self._tables())
+        printer.text("\n\n".join(tables) or repr(dict(self)))
 
 
 class Prediction(dict[str, Any]):
@@ -172,8 +192,9 @@ def preformatted(text: str) -> str:
 
 
 def columns(records: Sequence[Mapping[str, object]]) -> list[str]:
-    """Return the keys of all records, in the order in which they appear first."""
-    return list(dict.fromkeys(key for record in records for key in record))
+    """Return the keys of all records in the order in which they appear; a name, which heads its row, first."""
+    keys = dict.fromkeys(key for record in records for key in record)
+    return sorted(keys, key=lambda key: key != "name")
 
 
 def rows(records: Sequence[Mapping[str, object]]) -> list[list[str]]:
@@ -186,6 +207,14 @@ def _cell(value: object) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(str(item) for item in value)
     return str(value)
+
+
+def _short(cell: str) -> str:
+    """Return a figure with six digits at most; other text as it is."""
+    try:
+        return f"{float(cell):.6g}"
+    except ValueError:
+        return cell
 
 
 def html_table(heads: Sequence[str], body: Iterable[Sequence[str]], caption: str = "") -> str:
@@ -224,13 +253,20 @@ def report(sentences: Sequence[str], log: Sequence[str] = (), log_title: str = "
     opened : bool
         Show the log at once: the command failed.
     """
-    markup = "".join(f"<div>{with_code(sentence)}</div>" for sentence in sentences)
+    markup = "".join(_paragraph(sentence) for sentence in sentences)
     plain = list(sentences)
     if log:
         state = " open" if opened else ""
         markup += f"<details{state}><summary>{escape(log_title)}</summary>{preformatted(chr(10).join(log))}</details>"
         plain += log if opened else []
     return {"text/plain": "\n".join(plain), "text/html": markup}
+
+
+def _paragraph(sentence: str) -> str:
+    """Return a sentence as HTML; what has several lines, such as a list of commands, keeps them and its columns."""
+    if "\n" in sentence:
+        return f'<pre style="white-space: pre-wrap; margin: 0">{with_code(sentence)}</pre>'
+    return f"<div>{with_code(sentence)}</div>"
 
 
 def running(sentence: str, step: str = "") -> Bundle:

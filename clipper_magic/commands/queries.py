@@ -7,6 +7,7 @@ from http import HTTPStatus
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from clipper_magic import metrics_reader
 from clipper_magic.commands import lookup
 from clipper_magic.commands.grammar import Command, Parameter
 from clipper_magic.commands.inputs import inputs_of
@@ -15,8 +16,7 @@ from clipper_magic.commands.kinds import JSON as JSON_KIND
 from clipper_magic.commands.session import Session
 from clipper_magic.container_manager import Role
 from clipper_magic.exceptions import BackendError, BadQueryError, FrontendUnreachableError
-from clipper_magic.metrics_reader import Metrics
-from clipper_magic.render import Batch, Info, Prediction
+from clipper_magic.render import Batch, Metrics, Prediction
 
 if TYPE_CHECKING:
     import requests
@@ -96,7 +96,7 @@ def _reason(session: Session, connection: ClipperConnection, app: dict[str, Any]
     if explanation == MISSED_SLO:
         slo = texts.duration(app["latency_slo_micros"] / 1e6)
         version = connection.get_current_model_version(model) if model else ""
-        p95_s = Metrics(connection.inspect_instance()).latency_s("model", f"{model}:{version}", "p95")
+        p95_s = metrics_reader.Metrics(connection.inspect_instance()).latency_s("model", f"{model}:{version}", "p95")
         if p95_s is None:
             return texts("predict.too_slow", slo=slo)
         return texts("predict.too_slow_p95", slo=slo, p95=texts.duration(p95_s), model=model)
@@ -106,11 +106,11 @@ def _reason(session: Session, connection: ClipperConnection, app: dict[str, Any]
     return texts("predict.other", explanation=explanation)
 
 
-def metrics(session: Session, args: SimpleNamespace) -> Info | str:
+def metrics(session: Session, args: SimpleNamespace) -> Metrics | str:
     """``inspect_instance``; with ``--prometheus`` the same in Prometheus' text form."""
     connection = session.connected()
     if not args.prometheus:
-        return Info(connection.inspect_instance())
+        return Metrics(connection.inspect_instance())
     address = connection.get_query_addr()
     return _send("GET", address, "metrics", ANSWER_MARGIN_S, headers={"Accept": "text/plain"}).text
 

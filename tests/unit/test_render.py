@@ -12,6 +12,7 @@ from clipper_magic.render import (
     Checks,
     Info,
     Logs,
+    Metrics,
     Names,
     Prediction,
     Records,
@@ -36,7 +37,9 @@ def test_values_equal_pythons_own() -> None:
     assert Batch([Prediction(output=1)]) == [{"output": 1}]
 
 
-@pytest.mark.parametrize("value", [Names(["a"]), Records(APPS), Info(a=1), Prediction(output=1), Logs(["p"])])
+@pytest.mark.parametrize(
+    "value", [Names(["a"]), Records(APPS), Info(a=1), Prediction(output=1), Logs(["p"]), Metrics()]
+)
 def test_values_can_be_pickled(value: object) -> None:
     assert pickle.loads(pickle.dumps(value)) == value
 
@@ -55,6 +58,36 @@ def test_records_read_as_a_table() -> None:
     html = Records(APPS)._repr_html_()
     assert '<th scope="col"' in html and "b&lt;i&gt;" in html and html.count("<tr>") == 3
     assert (pretty(Records()), Records()._repr_html_()) == ("[]", "<code>[]</code>")
+
+
+def test_a_name_heads_its_row() -> None:
+    assert pretty(Records([{"input_type": "doubles", "name": "a"}])) == "name  input_type\na     doubles"
+
+
+def test_metrics_read_as_tables() -> None:
+    latency = {"unit": "microseconds", "size": "1", "p50": "688.8410007377388"}
+    found = Metrics(
+        counters=[{"app:a:num_defaults": {"count": "12"}}, {"b": {"count": "0"}}],
+        histograms=[{"app:a:prediction_latency": latency}],
+        meters=[],
+    )
+
+    assert found["counters"][1] == {"b": {"count": "0"}}
+    assert pretty(found) == (
+        "counters\nname                count\napp:a:num_defaults  12\nb                   0\n\n"
+        "histograms\nname                      unit          size  p50\n"
+        "app:a:prediction_latency  microseconds  1     688.841"
+    )
+    html = found._repr_html_()
+    assert "<summary>histograms</summary>" in html and "meters" not in html
+    assert html.count("<tr>") == 5 and "688.841</td>" in html
+    assert pretty(Metrics()) == "{}"
+
+
+def test_what_has_several_lines_keeps_them_in_html() -> None:
+    html = report(["Forms:\n  `%clipper stop --all`   all"])["text/html"]
+
+    assert html.startswith("<pre style=") and "Forms:\n  <code>%clipper stop --all</code>   all</pre>" in html
 
 
 def test_info_reads_as_a_dict() -> None:

@@ -83,15 +83,18 @@ class Stack:
         self.start(f"replica-{number}", "model_replica", *options, listen=self.replica(number), wait=wait)
 
     def start_query_frontend(self, number: int = 0, *options: str) -> None:
+        name = f"query-{number}"
         self.start(
-            f"query-{number}",
+            name,
             "query_frontend",
             *self.state,
             "--control",
             self.control(number),
             *options,
             listen=f"127.0.0.1:{self.query_port}",
+            wait=False,
         )
+        self.until_healthy(name, self.control(number))  # at the port that they share, another one might answer
 
     def start_management_frontend(self, frontends: int = 1) -> None:
         options = ["--frontend", *map(self.control, range(frontends))]

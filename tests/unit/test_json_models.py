@@ -56,7 +56,7 @@ def test_an_output_becomes_json(output: Any, fragment: bytes) -> None:
 def test_an_input_that_cannot_be_read_costs_no_other_its_answer(tmp_path: Path) -> None:
     """One that is nested as deeply as the frontend still took it."""
     runner = load_model(write_model(tmp_path, KINDS, input_type="json"), "json", ErrorLog())
-    deep = b"[" * 5000 + b"]" * 5000
+    deep = b"[" * 100_000 + b"]" * 100_000
     answer = runner.run([b"{}", deep, b"[]"])
     assert answer.outputs == [b'"dict"', None, b'"list"']
     assert answer.errors[1][0] == "RecursionError"

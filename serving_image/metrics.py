@@ -9,6 +9,7 @@ may have a colon in their names.
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Callable, Iterator
 from math import exp, fsum, isnan, nan, sqrt
@@ -20,6 +21,7 @@ TICK_S = 5.0  # how often the rates of meters move
 WINDOWS_MIN = (1, 5, 15)
 QUANTILES = (0.5, 0.95, 0.99)
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
+EXPORTED_KINDS = frozenset({"internal", "app", "model"})  # what Clipper's query frontend measures
 
 
 class Counter:
@@ -161,6 +163,9 @@ class Registry:
 
     def json(self) -> bytes:
         """Return Clipper's JSON: four lists of one-key objects, and every leaf a string."""
+        return msgspec.json.encode(self._tables())
+
+    def _tables(self) -> dict[str, list[dict[str, dict[str, str]]]]:
         now = self._clock()
         rate_names = ("rate", *(f"rate_{minutes}min" for minutes in WINDOWS_MIN))
         meters = [
@@ -171,24 +176,41 @@ class Registry:
             {name: {"unit": histogram.unit} | _texts(histogram.summary())}
             for name, histogram in self._histograms.items()
         ]
-        return msgspec.json.encode(
-            {
-                "counters": [{name: {"count": str(c.count)}} for name, c in self._counters.items()],
-                "ratio_counters": [{name: _texts({"ratio": r.ratio})} for name, r in self._ratios.items()],
-                "meters": meters,
-                "histograms": histograms,
-            }
-        )
+        return {
+            "counters": [{name: {"count": str(c.count)}} for name, c in self._counters.items()],
+            "ratio_counters": [{name: _texts({"ratio": r.ratio})} for name, r in self._ratios.items()],
+            "meters": meters,
+            "histograms": histograms,
+        }
 
     def prometheus(self) -> bytes:
-        """Return the text format of Prometheus, version 0.0.4; application, model and version are labels."""
+        """Return the text format of Prometheus, version 0.0.4; application, model and version are labels.
+
+        Behind these follow the gauges of Clipper's exporter, which dashboards of its users name.
+        """
         families: dict[str, list[str]] = {}
         for kind, family, labels, value in self._samples():
             lines = families.setdefault(family, [f"# TYPE {family} {kind}"])
             suffix = labels.pop("__suffix__", "")
             inside = ",".join(f'{key}="{_escaped(text)}"' for key, text in labels.items())
             lines.append(f"{family}{suffix}{{{inside}}} {'NaN' if isnan(value) else repr(float(value))}")
+        for name, value in self._exported().items():
+            families[name] = [f"# TYPE {name} gauge", f"{name} {'NaN' if isnan(value) else repr(value)}"]
         return "".join(line + "\n" for lines in families.values() for line in lines).encode()
+
+    def _exported(self) -> dict[str, float]:
+        """Return what Clipper's exporter makes of the JSON, such as ``app_hello_world_prediction_latency_p99``.
+
+        Two names of ours may become one there; then the first is kept, as Prometheus refuses a page with both.
+        """
+        exported: dict[str, float] = {}
+        entries = [item for table in self._tables().values() for entry in table for item in entry.items()]
+        for name, leaves in entries:
+            if name.partition(":")[0] in EXPORTED_KINDS:
+                for leaf, text in leaves.items():
+                    if leaf != "unit":
+                        exported.setdefault(re.sub(r"[^a-zA-Z0-9_]", "_", f"{name}_{leaf}"), float(text))
+        return exported
 
     def _samples(self) -> Iterator[tuple[str, str, dict[str, str], float]]:
         now = self._clock()

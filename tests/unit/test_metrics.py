@@ -113,6 +113,23 @@ def test_prometheus_can_read_the_text(clock: Clock) -> None:
     assert math.isnan(found["clipper_internal_prediction_cache_hit_ratio",])
 
 
+def test_prometheus_also_gets_the_gauges_of_clippers_exporter(clock: Clock) -> None:
+    registry = registry_with_all_kinds(clock)
+    registry.counter("app:a_b:num_predictions").count += 9  # one name with a-b's there: the first is shown
+    registry.counter("model:M.1:2:num_predictions").count += 7
+    registry.counter("mc:pred").count += 1  # a replica's, which Clipper's exporter never saw
+    families = list(text_string_to_metric_families(registry.prometheus().decode()))
+    assert len({family.name for family in families}) == len(families)
+    found = {sample.name: sample.value for family in families if family.type == "gauge" for sample in family.samples}
+    assert found["app_a_b_num_predictions_count"] == 3
+    assert found["app_a_b_prediction_throughput_rate_1min"] == 1.5
+    assert found["model_m_1_prediction_latency_p99"] == 2.5
+    assert found["model_m_1_prediction_latency_size"] == 1
+    assert found["model_M_1_2_num_predictions_count"] == 7
+    assert math.isnan(found["internal_prediction_cache_hit_ratio_ratio"])
+    assert not [name for name in found if name.startswith("mc") or name.endswith("_unit")]
+
+
 def test_what_is_removed_is_gone_and_its_namesake_stays(clock: Clock) -> None:
     registry = registry_with_all_kinds(clock)
     registry.counter("app:a-b2:num_predictions")

@@ -25,8 +25,12 @@ def panel(session: Session, args: SimpleNamespace) -> Panel | Still:
     form = "html" if args.freeze else _form(session)
     from clipper_magic.panel.live import Looker, Panel
 
-    if session.panel is not None and (args.freeze or not session.panel.shows(connection)):
+    if session.panel is not None and not session.panel.shows(connection):
         session.freeze_panel()
+    if session.panel is not None and args.freeze:
+        last: Panel = session.panel
+        session.freeze_panel()
+        return Still(last.frozen or {}, html=True)
     if form == "widget" and session.panel is not None:
         live: Panel = session.panel
         return live

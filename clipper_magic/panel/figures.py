@@ -69,6 +69,24 @@ class Figures:
     versions: tuple[VersionFigures, ...]
 
 
+def app_to_show(figures: Figures, shown: str, *, chosen: bool) -> str:
+    """Return the application whose chart is shown: the one before, unless another one is asked and it is not.
+
+    Parameters
+    ----------
+    figures : Figures
+    shown : str
+        The one before; "" for none.
+    chosen : bool
+        Whether somebody chose it: then it stays as long as it is there.
+    """
+    before = next((app for app in figures.apps if app.name == shown), None)
+    busiest = max(figures.apps, key=lambda app: (app.qps or 0.0, app.predictions), default=None)
+    if before and (chosen or before.qps or not (busiest and busiest.qps)):
+        return shown
+    return busiest.name if busiest else ""
+
+
 @dataclass
 class _Counted:
     """The newest values of a counter, to tell its rate over a short window."""
@@ -138,6 +156,10 @@ class History:
         """Return the last minute of an application: ``CURVES`` x ``POINTS`` little-endian float32, oldest first."""
         empty = np.full((len(CURVES), POINTS), np.nan, np.float32)
         return self._curves.get(app, empty).astype("<f4").tobytes()
+
+    def asked_lately(self, app: str) -> bool:
+        """Return whether an application has answered anything in the last minute."""
+        return app in self._curves and bool(np.isfinite(self._curves[app][0]).any())
 
     def _rate(self, name: str, count: float | None, now_s: float) -> float | None:
         return None if count is None else self._counted.setdefault(name, _Counted()).rate(now_s, count)

@@ -15,7 +15,7 @@ from clipper_magic.exceptions import ClipperException
 from clipper_magic.log import get_logger
 from clipper_magic.panel import static
 from clipper_magic.panel.board import Board, slo_words
-from clipper_magic.panel.figures import Figures, History
+from clipper_magic.panel.figures import Figures, History, app_to_show
 from clipper_magic.panel.poller import THREAD_PREFIX, Ticker, not_of_the_panel
 from clipper_magic.panel.source import Source, SourceError
 from clipper_magic.render import Bundle
@@ -75,7 +75,7 @@ class Looker:
         """Return what was seen last, standing still."""
         texts = self.session.texts
         slo = slo_words(self.figures, texts)
-        asked_lately = [app.name for app in self.figures.apps if app.predictions]
+        asked_lately = [app.name for app in self.figures.apps if self.history.asked_lately(app.name)]
         charts = {name: (self.history.curves(name), *slo[name]) for name in asked_lately}
         title = texts(
             message_id,
@@ -108,7 +108,7 @@ class Panel:
         self.rate_hz = rate_hz
         self.widget = PanelWidget()
         self.frozen: Bundle | None = None
-        self._app = ""
+        self._app, self._chosen = "", False
         self._note, self._failed = "", False
         self._tick = 0
         self._lock = threading.Lock()
@@ -192,9 +192,7 @@ class Panel:
         texts = self.looker.session.texts
         figures = self.looker.figures
         slo = slo_words(figures, texts)
-        if self._app not in slo:
-            busiest = max(figures.apps, key=lambda app: app.predictions, default=None)
-            self._app = busiest.name if busiest else ""
+        self._app = app_to_show(figures, self._app, chosen=self._chosen)
         slo_s, slo_label = slo.get(self._app, (1.0, ""))
         self._tick += 1
         self.widget.show(
@@ -230,7 +228,7 @@ class Panel:
             case {"do": "here"}:
                 self._ticker.start()
             case {"do": "chart", "app": str(app)}:
-                self._app = app
+                self._app, self._chosen = app, True
             case {"do": "replicas", "key": str(key), "n": int(n)} if n >= 0:
                 self.looker.asked[key] = n
                 self._jobs.submit(self._work, self._scale, key)

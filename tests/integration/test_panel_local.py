@@ -89,6 +89,16 @@ def test_buttons_scale_and_switch_without_a_word_in_any_cell(live: Kernel) -> No
     assert live.ok("%clipper replicas sum-model:2").value == "3"
 
 
+def test_freeze_keeps_what_the_panel_saw(live: Kernel) -> None:
+    live.ok("import random")
+    ask = "_ = %clipper predict hello-world {[random.random()]}"
+    live.ok(f"def asked():\n    {ask}\n    return panel.looker.history.asked_lately('hello-world')\nwait_for(asked)")
+    ran = live.ok("%clipper panel --freeze")
+
+    assert "frozen at" in ran.text and '<img alt="Latency of hello-world' in ran.html
+    assert live.ok("panel.frozen is not None").value == "True"
+
+
 def test_a_button_that_fails_says_why_in_the_panel(live: Kernel) -> None:
     ran = live.ok(
         "panel._heard(None, {'do': 'replicas', 'key': 'no-such-model:1', 'n': 2}, [])\n"

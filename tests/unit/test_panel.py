@@ -16,7 +16,7 @@ import pytest
 
 from clipper_magic.panel import chart, static
 from clipper_magic.panel.board import NOTHING, Board, slo_words
-from clipper_magic.panel.figures import CURVES, POINTS, Figures, History
+from clipper_magic.panel.figures import CURVES, POINTS, Figures, History, app_to_show
 from clipper_magic.panel.poller import THREAD_PREFIX, Ticker, not_of_the_panel
 from clipper_magic.wording import Texts
 
@@ -126,6 +126,28 @@ def test_an_unregistered_application_is_forgotten() -> None:
     history.add({**STATUS, "applications": []}, answers(1), None, {}, 1.0)
 
     assert np.isnan(chart.read_curves(history.curves("hello"))).all()
+
+
+@pytest.mark.parametrize(
+    ("shown", "chosen", "expected"),
+    [("", False, "hello"), ("lonely", False, "hello"), ("lonely", True, "lonely"), ("gone", True, "hello")],
+)
+def test_the_chart_follows_who_is_asked_until_somebody_chooses(shown: str, chosen: bool, expected: str) -> None:
+    assert app_to_show(figures(answers(0), answers(10)), shown, chosen=chosen) == expected
+
+
+def test_the_chart_stays_where_it_is_when_nobody_asks() -> None:
+    assert app_to_show(figures(answers(10)), "lonely", chosen=False) == "lonely"
+    assert app_to_show(Figures("blue", (), ()), "lonely", chosen=False) == ""
+
+
+def test_what_was_not_asked_in_the_last_minute_has_no_picture() -> None:
+    history = History()
+    history.add(STATUS, answers(10), None, {}, 0.0)
+    assert not history.asked_lately("hello")
+
+    history.add(STATUS, answers(20), None, {}, 1.0)
+    assert history.asked_lately("hello") and not history.asked_lately("lonely") and not history.asked_lately("gone")
 
 
 def rows(language: str = "en", **options: Any) -> list[dict[str, Any]]:

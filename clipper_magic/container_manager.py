@@ -222,6 +222,13 @@ class ContainerManager(ABC):
             Let requests in flight finish (bounded); else end at once.
         """
 
+    def keeps_state(self) -> bool:
+        """Return whether applications, models and links outlive ``stop_all``; works unconnected.
+
+        Of a cluster that runs, whether they will be kept; of one that was stopped, whether they are.
+        """
+        return False
+
     @abstractmethod
     def get_admin_addr(self) -> str:
         """Return ``host:port`` of the management frontend."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from leftovers import containers_with, directories_with, processes_with
 
-pytest.register_assert_rewrite("contract", "frameworks_contract", "lessons_contract")
+pytest.register_assert_rewrite("contract", "frameworks_contract", "lessons_contract", "state_contract")
 
 
 @pytest.fixture(scope="session")

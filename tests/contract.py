@@ -46,7 +46,7 @@ TOO_LATE = "Failed to retrieve a prediction response within the specified latenc
 class Backend(Protocol):
     """One kind of container manager, as the contract sees it."""
 
-    def manager(self, cluster_name: str) -> ContainerManager:
+    def manager(self, cluster_name: str, **options: Any) -> ContainerManager:
         """Return a new manager for a cluster, with free ports."""
 
     def manager_source(self, cluster_name: str) -> str:

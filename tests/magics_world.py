@@ -60,6 +60,7 @@ class MemoryCluster:
     replicas: list[Replica] = field(default_factory=list)
     errors: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
     built: int = 0
+    keep_state: bool = False
 
 
 @dataclass
@@ -69,21 +70,28 @@ class World:
     directory: Path
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
     clusters: dict[str, MemoryCluster] = field(default_factory=dict)
+    kept: set[str] = field(default_factory=set)
     death: str = ""
 
     current: ClassVar[World]
 
-    def start(self, name: str) -> None:
-        store = SQLiteStore(self.directory / f"{name}-{len(self.clusters)}.db")
+    def start(self, name: str, keep_state: bool = False) -> None:
+        path = self.directory / f"{name}.db"
+        if not keep_state or name not in self.kept:
+            self.kept.discard(name)
+            for part in self.directory.glob(f"{path.name}*"):
+                part.unlink()
+        store = SQLiteStore(path)
         app = build_app(
             ManagementFrontend(ClusterState(store), _Confirmed(self.loop), Registry(lambda: 0.0), name, "id")
         )
-        self.clusters[name] = MemoryCluster(app, store)
+        self.clusters[name] = MemoryCluster(app, store, keep_state=keep_state)
 
     def stop(self, name: str) -> MemoryCluster | None:
         cluster = self.clusters.pop(name, None)
         if cluster:
             cluster.store.close()
+            self.kept |= {name} if cluster.keep_state else set()
         return cluster
 
     def answer(self, host: str, path: str, body: bytes) -> requests.Response:
@@ -110,7 +118,7 @@ class LocalContainerManager(ContainerManager):
     def start_clipper(self, options: ClusterOptions) -> None:
         if self.cluster_name in self.world.clusters:
             raise ClusterExistsError.of("cluster-exists", cluster=self.cluster_name)
-        self.world.start(self.cluster_name)
+        self.world.start(self.cluster_name, self.options.get("keep_state", False))
 
     def connect(self) -> None:
         if self.cluster_name not in self.world.clusters:
@@ -164,6 +172,10 @@ class LocalContainerManager(ContainerManager):
         stopped = self.world.stop(self.cluster_name)
         names = ["management", "query-0", *(r.address for r in stopped.replicas)] if stopped else []
         return StopReport(stopped=tuple(names))
+
+    def keeps_state(self) -> bool:
+        running = self.world.clusters.get(self.cluster_name)
+        return running.keep_state if running else self.cluster_name in self.world.kept
 
     def get_admin_addr(self) -> str:
         return f"{self.cluster_name}:1338"

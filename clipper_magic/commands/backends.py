@@ -19,6 +19,19 @@ def kind_of(container_manager: ContainerManager) -> str:
     return type(container_manager).__name__.removesuffix("ContainerManager").lower()
 
 
+def kinds(backend: str) -> list[str]:
+    """Return the kinds of managers that may have a cluster: both for "auto", if a Docker engine answers.
+
+    Raises
+    ------
+    DockerUnavailableError
+        If "docker" was asked for and no engine answers.
+    """
+    if backend == "auto":
+        return ["local"] if docker_problem() is not None else ["local", "docker"]
+    return [choose(backend)[0]]
+
+
 def find(backend: str, cluster: str, ready_timeout_s: float) -> ClipperConnection:
     """Return a connection to the running cluster of a name.
 
@@ -31,11 +44,7 @@ def find(backend: str, cluster: str, ready_timeout_s: float) -> ClipperConnectio
     """
     from clipper_magic.connection import ClipperConnection
 
-    for kind in ("local", "docker") if backend == "auto" else (backend,):
-        if kind == "docker" and docker_problem() is not None:
-            if backend == "docker":
-                choose("docker")
-            continue
+    for kind in kinds(backend):
         connection = ClipperConnection(manager(kind, cluster, ready_timeout_s=ready_timeout_s))
         try:
             connection.connect()

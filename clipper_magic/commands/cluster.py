@@ -16,6 +16,7 @@ from clipper_magic.render import Checks, Info, Names
 
 if TYPE_CHECKING:
     from clipper_magic.connection import ClipperConnection
+    from clipper_magic.container_manager import ContainerManager
 
 LARGEST_PORT = 65_535
 
@@ -30,19 +31,21 @@ def start(session: Session, args: SimpleNamespace) -> Info:
         return _start_new(session, args, backend, cluster)
     session.connection = connection
     session.say("start.already", cluster=cluster, **_counts(connection))
+    if args.keep_state and not connection.cm.keeps_state():
+        session.say("start.not_kept", cluster=cluster)
     return _cluster_info(session)
 
 
 def _start_new(session: Session, args: SimpleNamespace, backend: str, cluster: str) -> Info:
     from clipper_magic.connection import ClipperConnection
 
-    ports = {"clipper_query_port": args.query_port, "clipper_management_port": args.management_port}
-    options = {name: port for name, port in ports.items() if port is not None}
     kind, docker_missing = choose(backend)
+    options = _manager_options(args, kind)
     if docker_missing:
         session.say("start.no_docker")
     session.doing("start.running", cluster=cluster)
     connection = ClipperConnection(manager(kind, cluster, ready_timeout_s=session.settings.timeout, **options))
+    had_state = connection.cm.keeps_state()
     connection.start_clipper(
         cache_size=args.cache_size,
         qf_http_thread_pool_size=args.http_threads,
@@ -54,7 +57,36 @@ def _start_new(session: Session, args: SimpleNamespace, backend: str, cluster: s
     if query.rpartition(":")[2] != str(wished):
         session.say("start.other_port", wished=wished, port=query.rpartition(":")[2])
     session.say("start.done", addr=query, cluster=cluster, backend=kind, took=session.elapsed())
+    _tell_state(session, keep=args.keep_state, had=had_state)
     return _cluster_info(session)
+
+
+def _manager_options(args: SimpleNamespace, kind: str) -> dict[str, Any]:
+    """Return the container manager's arguments that the line gives; refuse what the backend cannot do."""
+    options = {"clipper_query_port": args.query_port, "clipper_management_port": args.management_port}
+    options |= {"keep_state": args.keep_state or None, "base_image": args.base_image}
+    if kind == "docker":
+        options["allow_network"] = args.allow_network or None
+    elif args.base_image is not None:
+        raise ClipperUsageError.of("docker-only", option="--base-image")
+    # Local processes may open connections in any case: --allow-network asks for what is so.
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _tell_state(session: Session, *, keep: bool, had: bool) -> None:
+    """Say what became of what the last cluster of this name kept, and what will become of this one's."""
+    connection = session.connected()
+    if had and not keep:
+        session.say("start.forgot")
+    elif had:
+        session.say("start.taken_up", **_counts(connection))
+        served = {name.rpartition(":")[0] for name in connection.get_all_model_replicas()}
+        for info in connection.get_all_models(verbose=True):
+            model, version = info["model_name"], info["model_version"]
+            if info["is_current_version"] and f"{model}:{version}" not in served:
+                session.say("models.no_replica", model=model, version=version)
+    elif keep:
+        session.say("start.keeps")
 
 
 def connect(session: Session, args: SimpleNamespace) -> Info:
@@ -185,24 +217,33 @@ def _stop_all(session: Session, args: SimpleNamespace) -> Names:
     connection.connected = False
     connection.logger.info("Stopped all Clipper cluster and all model containers")
     session.connection = None
-    left = session.texts("stop.nothing_left")
     if args.images:
         for image in images:
             connection.cm.remove_image(image)
-    elif images:
-        left = session.texts("stop.images_left", n=len(images))
+    left = _what_is_left(session, connection.cm, 0 if args.images else len(images))
     services = len(report.stopped) - counts["replicas"]
     session.say("stop.all", replicas=counts["replicas"], services=services, left=left)
     return session.said(Names(report.stopped))
+
+
+def _what_is_left(session: Session, stopped: ContainerManager, images: int) -> str:
+    """Return what to say of a stopped cluster's state and of the images of its models."""
+    kept = stopped.keeps_state()
+    if not kept and not images:
+        return session.texts("stop.nothing_left")
+    left = session.texts("stop.state_kept" if kept else "stop.state_forgotten")
+    return f"{left} {session.texts('stop.images_left', n=images)}" if images else left
 
 
 def _clear_away(session: Session, backend: str, cluster: str) -> Names:
     """Remove what a crash may have left of a cluster that does not answer."""
     session.freeze_panel()
     session.connection = None
-    kind = "docker" if backend == "docker" else "local"
-    stopped = manager(kind, cluster).stop_all().stopped
+    managers = [manager(kind, cluster) for kind in backends.kinds(backend)]
+    stopped = [name for each in managers for name in each.stop_all().stopped]
     session.say("stop.cleared" if stopped else "stop.nothing", n=len(stopped))
+    if any(each.keeps_state() for each in managers):
+        session.say("stop.state_kept")
     return session.said(Names(stopped))
 
 
@@ -241,6 +282,9 @@ COMMANDS = (
             Parameter("--cache-size", number(0), default=DEFAULT_PREDICTION_CACHE_SIZE_BYTES),
             Parameter("--frontends", number(1), default=1),
             Parameter("--http-threads", number(1), default=1),
+            Parameter("--keep-state", FLAG),
+            Parameter("--allow-network", FLAG),
+            Parameter("--base-image", text("IMAGE")),
         ),
     ),
     Command("connect", connect, (_CLUSTER,)),

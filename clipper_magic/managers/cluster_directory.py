@@ -37,13 +37,17 @@ SOCKET_PATH_LIMIT_BYTES = 103 if sys.platform == "darwin" else 107
 
 
 class ClusterRecord(msgspec.Struct, frozen=True):
-    """What ``cluster.json`` says. Ports are TCP ports on 127.0.0.1; ``cluster_id`` is new at each start."""
+    """What ``cluster.json`` says.
+
+    Ports are TCP ports on 127.0.0.1; ``cluster_id`` is new at each start; ``keep_state`` tells whoever stops it.
+    """
 
     cluster: str
     cluster_id: str
     query_port: int
     management_port: int
     protocol: int
+    keep_state: bool = False
 
 
 class Member(msgspec.Struct, frozen=True):
@@ -93,7 +97,8 @@ class ClusterDirectory:
         self.run = path / "run"
         self.logs = path / "logs"
         self.images = path / "images"
-        self.state_url = f"sqlite:{path / 'state.db'}"
+        self._state_path = path / "state.db"
+        self.state_url = f"sqlite:{self._state_path}"
         self.control_socket = path / "circus.sock"
 
     @classmethod
@@ -120,6 +125,10 @@ class ClusterDirectory:
         self.path.mkdir(mode=0o700)
         for part in (self.members_path, self.run, self.logs, self.images):
             part.mkdir(mode=0o700)
+
+    def state_files(self) -> list[Path]:
+        """Return the files of the state: the database, and what SQLite has beside it if it was killed."""
+        return sorted(self.path.glob(f"{self._state_path.name}*"))
 
     def remove(self) -> None:
         """Delete everything."""

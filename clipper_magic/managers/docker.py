@@ -188,7 +188,7 @@ class DockerContainerManager(ContainerManager):
             lifecycle.containers,
             lifecycle.networks.models,
             cluster.replica_port,
-            self._options.replica_settings(),
+            self._options.replica_settings(lifecycle.networks.has_way_out()),
         )
         if self._keeper is None:
             self._keeper = Keeper(self.docker_client, self.cluster_name, self.logger)
@@ -238,6 +238,11 @@ class DockerContainerManager(ContainerManager):
             report = self._lifecycle.stop(graceful)
         self._cluster = None
         return report
+
+    def keeps_state(self) -> bool:
+        """Return whether the state is, or will be, kept; see ``ContainerManager.keeps_state``."""
+        with engine_errors():
+            return self._lifecycle.keeps_state()
 
     # --- images and replicas ---
 

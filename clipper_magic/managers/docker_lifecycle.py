@@ -11,19 +11,19 @@ from uuid import uuid4
 import docker
 from docker.errors import APIError, NotFound
 from docker.models.containers import Container
-from docker.models.volumes import Volume
 
 from clipper_magic import __registry__, __version__
 from clipper_magic.container_manager import ClusterOptions, Role, StopReport
 from clipper_magic.exceptions import ClusterExistsError, ClusterStartError
 from clipper_magic.log import ClusterLogger
 from clipper_magic.managers import docker_labels as labels
-from clipper_magic.managers.docker_containers import Containers, in_parallel
+from clipper_magic.managers.docker_containers import Containers
 from clipper_magic.managers.docker_images import ClusterImages
 from clipper_magic.managers.docker_metrics import new_config_path, remove_config, render_config
 from clipper_magic.managers.docker_networks import Networks
 from clipper_magic.managers.docker_options import DockerOptions
 from clipper_magic.managers.docker_services import START_TIMEOUT_S, ServiceOptions, Services
+from clipper_magic.managers.docker_volumes import Volumes
 from clipper_magic.managers.health import read_health
 from clipper_magic.managers.waiting import wait_for
 
@@ -46,6 +46,7 @@ class Lifecycle:
         self._labels = labels.cluster_label(options.cluster_name)
         self.containers = Containers(client, self._labels, options.extra_container_kwargs, options.publish_ip())
         self.networks = Networks(client, options.cluster_name, options.network, self._labels)
+        self._volumes = Volumes(client, options.cluster_name, self._labels)
 
     def members(self) -> list[Container]:
         """Return all containers of the cluster, also those that do not run."""
@@ -74,15 +75,13 @@ class Lifecycle:
         ClusterExistsError, ClusterStartError
         """
         self.refuse_second()
-        keep = self._options.keep_state
-        if not keep and self._volume_name("state") in {volume.name for volume in self._volumes()}:
-            self._logger.info("Forgetting the state of an earlier cluster; keep_state=True would take it up")
-        self._remove(self.members(), graceful=False, keep_state=keep)  # the remains of a start that was killed
+        kept = self._volumes.prepare(self._options.keep_state, self._logger)
+        self._remove(self.members(), graceful=False, keep_state=kept)  # the remains of a start that was killed
         try:
             self._launch(self._service_options(cluster, images))
             return self._found()
         except BaseException:
-            self._remove(self.members(), graceful=False, keep_state=keep)
+            self._remove(self.members(), graceful=False, keep_state=kept)
             raise
 
     def _found(self) -> labels.DockerCluster:
@@ -116,8 +115,8 @@ class Lifecycle:
 
     def _launch(self, options: ServiceOptions) -> None:
         self.networks.ensure(self._options.allow_network)
-        state = "" if options.redis_ip else self._state_volume()
-        metrics = self._volume("metrics").name if options.prometheus_image else ""
+        state = "" if options.redis_ip else self._volumes.make(self._volumes.state)
+        metrics = self._volumes.make(self._volumes.metrics) if options.prometheus_image else ""
         services = Services(self._client, self.containers, self.networks, options, self._logger)
 
         def config_of(*frontends: str) -> str:
@@ -132,22 +131,6 @@ class Lifecycle:
         except BaseException:
             remove_config(options.metric_config)
             raise
-
-    def _volume_name(self, purpose: str) -> str:
-        return f"clipper-{self._options.cluster_name}-{purpose}"
-
-    def _volume(self, purpose: str) -> Volume:
-        """Return the cluster's volume for a purpose, made unless it exists."""
-        return self._client.volumes.create(self._volume_name(purpose), labels=self._labels)
-
-    def _volumes(self) -> list[Volume]:
-        return list(self._client.volumes.list(filters=labels.selector(self._options.cluster_name)))
-
-    def _state_volume(self) -> str:
-        name = self._volume_name("state")
-        if any(volume.name == name for volume in self._volumes()):
-            self._logger.info("Taking up the state of the cluster that was stopped (volume %s)", name)
-        return str(self._volume("state").name)
 
     def revive(self, cluster: labels.DockerCluster) -> None:
         """Start what has ended of a cluster, and wait until its frontends answer.
@@ -193,14 +176,25 @@ class Lifecycle:
                 paths.append(str(path))
         return paths
 
+    def keeps_state(self) -> bool:
+        """Return whether the state of the cluster will be kept, or that of the last one is."""
+        members = self.members()
+        return self._keeps(members) if members else self._volumes.has_state()
+
+    def _keeps(self, members: Sequence[Container]) -> bool:
+        """Return whether the state outlives these containers; where none is left, what was kept stays."""
+        labelled = any(member.labels.get(labels.KEEP_STATE) == "true" for member in members)
+        return labelled or self._options.keep_state or not members
+
     def stop(self, graceful: bool) -> StopReport:
         """Stop and remove everything of the cluster, and nothing else."""
         members = self.members()
-        kept = self._options.keep_state or any(member.labels.get(labels.KEEP_STATE) == "true" for member in members)
+        kept = self._keeps(members)
         report = self._remove(members, graceful, keep_state=kept)
-        if kept and members:
-            name = self._volume_name("state")
-            self._logger.info("Kept the state in volume %s; keep_state=True takes it up again", name)
+        if self._volumes.has_state():
+            self._logger.info("Kept the state in volume %s; keep_state=True takes it up again", self._volumes.state)
+        elif any(labels.REDIS_PORT in member.labels for member in members):
+            self._logger.info("Forgot the state; keep_state=True at the start would have kept it")
         return report
 
     def _end(self, members: Sequence[Container], graceful: bool = False) -> StopReport:
@@ -210,8 +204,7 @@ class Lifecycle:
     def _remove(self, members: Sequence[Container], graceful: bool, keep_state: bool) -> StopReport:
         report = self._end(members, graceful)
         self.networks.remove()
-        kept = self._volume_name("state") if keep_state else ""
-        in_parallel(lambda volume: volume.remove(force=True), [v for v in self._volumes() if v.name != kept])
+        self._volumes.remove(keep_state)
         for member in members:
             remove_config(member.labels.get(labels.METRIC_CONFIG, ""))
         return report

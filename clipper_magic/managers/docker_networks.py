@@ -52,6 +52,10 @@ class Networks:
         if not self._find(self.models):
             self._create(self.models, self._labels, internal=not allow_network)
 
+    def has_way_out(self) -> bool:
+        """Return whether models may open connections to the outside: as the cluster was started."""
+        return any(not network.attrs["Internal"] for network in self._find(self.models))
+
     def remove(self) -> None:
         """Remove the models' network, and the frontends' if Clipper made it and no other cluster is in it."""
         for network in self._client.networks.list(filters=selector(self._cluster_name)):

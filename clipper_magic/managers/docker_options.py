@@ -60,9 +60,15 @@ class DockerOptions:
         except ValueError:
             return socket.gethostbyname(self.host)
 
-    def replica_settings(self) -> dict[str, Any]:
-        """Return what replicas get beside the other containers' settings, as the client takes it."""
-        settings: dict[str, Any] = {} if self.allow_network else dict(_NO_NAMES)
+    def replica_settings(self, way_out: bool) -> dict[str, Any]:
+        """Return what replicas get beside the other containers' settings, as the client takes it.
+
+        Parameters
+        ----------
+        way_out : bool
+            Whether their network has a way out: the cluster's start has decided that, maybe another interpreter's.
+        """
+        settings: dict[str, Any] = {} if way_out else dict(_NO_NAMES)
         if self.memory_limit:
             settings |= {"mem_limit": self.memory_limit, "memswap_limit": self.memory_limit}
         if self.cpu_limit:

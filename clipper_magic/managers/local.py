@@ -28,9 +28,10 @@ from clipper_magic.exceptions import (
 from clipper_magic.log import get_cluster_logger
 from clipper_magic.managers.cluster_directory import ClusterDirectory, ClusterRecord, Member, write_atomically
 from clipper_magic.managers.health import read_health
+from clipper_magic.managers.kept_state import KeptState
 from clipper_magic.managers.local_images import LocalImages
 from clipper_magic.managers.local_replicas import LocalReplicas, replica_name
-from clipper_magic.managers.ports import find_free_port
+from clipper_magic.managers.ports import choose_ports
 from clipper_magic.managers.processes import ProcessGroup
 from clipper_magic.managers.waiting import wait_for, wait_for_start
 from serving_image import PROTOCOL_VERSION
@@ -53,6 +54,8 @@ class LocalContainerManager(ContainerManager):
         Wishes: if taken, the next free port is used, and a log line says so.
     ready_timeout_s : float
         How long a replica may take to load its model.
+    keep_state : bool
+        Whether applications, models and links outlive ``stop_all()`` and are taken up by ``start_clipper()``.
     """
 
     def __init__(
@@ -61,16 +64,20 @@ class LocalContainerManager(ContainerManager):
         clipper_query_port: int = 1337,
         clipper_management_port: int = 1338,
         ready_timeout_s: float = 300.0,
+        *,
+        keep_state: bool = False,
     ) -> None:
         self.cluster_name = cluster_name
         self.ready_timeout_s = ready_timeout_s
         self.logger = get_cluster_logger(cluster_name)
         self._wishes = (clipper_query_port, clipper_management_port)
+        self._keep_state = keep_state
         self._record: ClusterRecord | None = None
         self._use(ClusterDirectory.locate(cluster_name))
 
     def _use(self, directory: ClusterDirectory) -> None:
         self._directory = directory
+        self._kept = KeptState.locate(self.cluster_name)
         self._processes = ProcessGroup(directory)
         self._images = LocalImages(directory.images, self.cluster_name)
         self._replicas = LocalReplicas(directory, self._processes)
@@ -84,6 +91,7 @@ class LocalContainerManager(ContainerManager):
             if self._runs():
                 raise ClusterExistsError.of("cluster-exists", cluster=self.cluster_name)
             self._clean()
+            self._kept.prepare(self._keep_state, self.logger)
             try:
                 self._launch(options)
             except BaseException:
@@ -91,25 +99,18 @@ class LocalContainerManager(ContainerManager):
                 raise
 
     def _launch(self, options: ClusterOptions) -> None:
-        query_port, management_port = self._choose_ports()
-        record = ClusterRecord(self.cluster_name, uuid4().hex, query_port, management_port, PROTOCOL_VERSION)
+        query_port, management_port = choose_ports(self._wishes, self.logger)
+        identity = (self.cluster_name, uuid4().hex)
+        record = ClusterRecord(*identity, query_port, management_port, PROTOCOL_VERSION, self._keep_state)
         self._directory.create()
+        if self._keep_state and self._kept.exists():
+            self._kept.take_up(self._directory)
         write_atomically(self._directory.record_path, record)
         for member in self._frontends(record, options):
             self._directory.claim(member)
         self._processes.launch()
         self._await_frontends(record)
         self._record = record
-
-    def _choose_ports(self) -> tuple[int, int]:
-        """Return the query port and the management port, each the wish or the next free one."""
-        chosen: list[int] = []
-        for wish in self._wishes:
-            port = find_free_port(wish, taken=chosen)
-            chosen.append(port)
-            if port != wish:
-                self.logger.info("Port %d is taken, using port %d instead", wish, port)
-        return chosen[0], chosen[1]
 
     def _frontends(self, record: ClusterRecord, options: ClusterOptions) -> list[Member]:
         common = ["--state", self._directory.state_url, "--cluster", record.cluster]
@@ -173,7 +174,14 @@ class LocalContainerManager(ContainerManager):
         """Remove what a crash, or a start that failed, left."""
         if self._directory.path.exists():
             self._processes.kill()
-            self._directory.remove()
+            self._remove_directory()
+
+    def _remove_directory(self) -> None:
+        """Delete the directory of a cluster that has ended; its state is kept if it was started so."""
+        record = self._directory.read_record()
+        if record and record.keep_state:
+            self._kept.save(self._directory)
+        self._directory.remove()
 
     def connect(self) -> None:
         """Find the cluster; give it a new supervisor if it has lost its own."""
@@ -200,9 +208,16 @@ class LocalContainerManager(ContainerManager):
         self._use(ClusterDirectory.locate(self.cluster_name))
         with self._directory.lock():
             stopped, killed = self._processes.stop(graceful)
-            self._directory.remove()
+            self._remove_directory()
         self._record = None
+        if self._kept.exists():
+            self.logger.info("Kept the state in %s; keep_state=True takes it up again", self._kept.path)
         return StopReport(stopped=tuple(stopped), killed=tuple(killed))
+
+    def keeps_state(self) -> bool:
+        """Return whether the state is, or will be, kept; see ``ContainerManager.keeps_state``."""
+        record = self._directory.read_record()
+        return record.keep_state if record else self._kept.exists()
 
     # --- images and replicas ---
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Container
+from collections.abc import Container, Sequence
 
 from clipper_magic.exceptions import PortInUseError
+from clipper_magic.log import ClusterLogger
 
 HIGHEST_PORT = 65_535
 ATTEMPTS = 1000
@@ -52,3 +53,14 @@ def find_free_port(wish: int, taken: Container[int] = (), host: str = "127.0.0.1
         if port not in taken and is_free(port, host):
             return port
     raise PortInUseError.of("no-free-port", host=host, first=wish, last=last)
+
+
+def choose_ports(wishes: Sequence[int], logger: ClusterLogger) -> list[int]:
+    """Return a free port for each wish, all different: the wish itself, or the next free one, which is logged."""
+    chosen: list[int] = []
+    for wish in wishes:
+        port = find_free_port(wish, taken=chosen)
+        chosen.append(port)
+        if port != wish:
+            logger.info("Port %d is taken, using port %d instead", wish, port)
+    return chosen

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from leftovers import directories_with, processes_with
@@ -19,8 +20,8 @@ class LocalBackend:
     def __init__(self, free_port: Callable[[], int]) -> None:
         self._free_port = free_port
 
-    def manager(self, cluster_name: str) -> LocalContainerManager:
-        return LocalContainerManager(cluster_name, self._free_port(), self._free_port())
+    def manager(self, cluster_name: str, **options: Any) -> LocalContainerManager:
+        return LocalContainerManager(cluster_name, self._free_port(), self._free_port(), **options)
 
     def manager_source(self, cluster_name: str) -> str:
         return f"from clipper_magic import LocalContainerManager; manager = LocalContainerManager({cluster_name!r})"

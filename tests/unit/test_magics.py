@@ -14,7 +14,7 @@ from requirements import require_modules
 from clipper_magic.commands import queries
 from clipper_magic.commands.boundary import Interrupted
 from clipper_magic.deployers import python as python_deployer
-from clipper_magic.exceptions import ModelCheckError, ReplicaStartError
+from clipper_magic.exceptions import ClipperUsageError, ModelCheckError, ReplicaStartError
 
 Capture = pytest.CaptureFixture[str]
 
@@ -175,7 +175,7 @@ def test_packages_that_were_found_are_named(serving: Shell, capsys: Capture) -> 
     said(capsys)
     serving.run("%%clipper_deploy sum-model\nimport numpy as np\ndef f(xs): return np.sum(xs, axis=1)")
 
-    assert f"Packages found: numpy=={np.__version__} (Python 3." in said(capsys)
+    assert f"Package found: numpy=={np.__version__} (Python 3." in said(capsys)
 
 
 def test_packages_are_not_looked_for_when_told_so(serving: Shell, capsys: Capture) -> None:
@@ -562,6 +562,50 @@ def test_images_that_outlive_a_cluster_are_told(
     assert sentence in said(capsys)
 
 
+def test_state_that_is_kept_is_told_at_every_step(shell: Shell, capsys: Capture) -> None:
+    def told(line: str) -> str:
+        shell.run(f"{line};")
+        return said(capsys)
+
+    kept = "are kept: `%clipper start --keep-state` takes them up, `%clipper start` forgets them."
+    assert "`%clipper stop --all` will keep its applications, models and links." in told("%clipper start --keep-state")
+    shell.run("%clipper register hello --input-type doubles --default-output -1.0 --slo 100ms;")
+    shell.run("%%clipper_deploy sum-model:1 --input-type doubles --app hello\ndef f(xs): return ['1'] * len(xs)")
+    assert kept in told("%clipper stop --all")
+    assert kept in told("%clipper stop --all")
+
+    taken_up = "Taken up from the cluster that was stopped: 1 application, 1 model, 1 replica."
+    assert taken_up in told("%clipper start --keep-state")
+    assert shell.run("%clipper linked hello") == ["sum-model"]
+    shell.run("%clipper stop --all;")
+    said(capsys)
+    assert "What the cluster that was stopped had kept is forgotten" in told("%clipper start")
+    assert "was started without `--keep-state`" in told("%clipper start --keep-state")
+    assert "Nothing is left." in told("%clipper stop --all")
+
+
+def test_model_that_does_not_come_back_is_told(
+    shell: Shell, world: World, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    shell.run("%clipper start --keep-state;")
+    shell.run("%%clipper_deploy sum-model:1 --input-type doubles\ndef f(xs): return [str(sum(x)) for x in xs]")
+    shell.run("%clipper stop --all;")
+    said(capsys)
+    monkeypatch.setattr(world, "death", "ModelLoadError: gone")
+    shell.run("%clipper start --keep-state;")
+
+    assert "Version 1 of sum-model has no replica: `%clipper replicas sum-model:1 1` starts one." in said(capsys)
+
+
+def test_what_only_docker_can_do_is_refused_or_is_so_already(shell: Shell) -> None:
+    with pytest.raises(ClipperUsageError, match="--base-image is for the backend") as caught:
+        shell.run("%clipper start --base-image python:3.11")
+
+    assert caught.value.code == "docker-only"
+
+    assert shell.run("%clipper start --allow-network")["backend"] == "local"
+
+
 def test_what_a_crash_left_is_cleared_away(shell: Shell, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     from magics_world import LocalContainerManager
 
@@ -636,7 +680,7 @@ def test_lang_changes_the_messages_and_not_the_data(serving: Shell, capsys: Capt
     assert serving.run("%clipper lang fr") == "fr"
     assert "Les messages sont désormais en français." in said(capsys)
     info = serving.run("%clipper register hello-world --input-type doubles --default-output -1.0 --slo 100ms")
-    assert "rien n'a changé" in said(capsys) and info["input_type"] == "doubles"
+    assert "rien n’a changé" in said(capsys) and info["input_type"] == "doubles"
     assert serving.run("%clipper lang") == "fr"
     assert serving.run("%clipper lang auto") == "en"
 

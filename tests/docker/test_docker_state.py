@@ -1,0 +1,9 @@
+"""What outlives ``stop_all``, on Docker."""
+
+from state_contract import StateContract, connect, log, own_state_home
+
+__all__ = ["connect", "log", "own_state_home"]
+
+
+class TestDocker(StateContract):
+    """Every test of the contract."""

@@ -1,0 +1,9 @@
+"""What outlives ``stop_all``, on local processes."""
+
+from state_contract import StateContract, connect, log, own_state_home
+
+__all__ = ["connect", "log", "own_state_home"]
+
+
+class TestLocal(StateContract):
+    """Every test of the contract."""

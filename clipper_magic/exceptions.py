@@ -77,11 +77,11 @@ class ClipperException(Exception):
         """The one action that repairs it, in English; may be empty."""
         return self._text("fix", "en")
 
-    def localized(self, language: str) -> str:
-        """Return ``what`` and ``fix`` on one line in ``language`` ("en" or "fr")."""
-        what, fix = self._text("what", language) or self.msg, self._text("fix", language)
-        label = "Fix:" if language != "fr" else "Solution\u00a0:"
-        return f"{what} {label} {fix}" if fix else what
+    def localized(self, language: str, *, magic: bool = False) -> str:
+        """Return ``what`` and ``fix`` on one line in ``language`` ("en" or "fr"); ``magic``: for who typed a magic."""
+        what = self._text("what", language) or self.msg
+        fix = (self._text("magic", language) if magic else "") or self._text("fix", language)
+        return catalogue.render("text", "error", "with_fix", language, {"what": what, "fix": fix}) if fix else what
 
     def __str__(self) -> str:
         return self.localized("en")

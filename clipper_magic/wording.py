@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-import string
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from clipper_magic.messages import catalogue
+from clipper_magic.messages.formatter import Formatter
 
 NO_BREAK = "\u00a0"
 NARROW = "\u202f"
-
-
-class _Formatter(string.Formatter):
-    """``str.format`` with the language's plurals, ``{n:replica|replicas}``, and decimal sign, ``{x:.1f}``."""
-
-    def __init__(self, language: str) -> None:
-        self.french = language == "fr"
-
-    def format_field(self, value: Any, format_spec: str) -> str:
-        if "|" in format_spec:
-            singular, plural = format_spec.split("|")
-            return singular if abs(value) == 1 or (self.french and abs(value) < 2) else plural
-        text = str(super().format_field(value, format_spec))
-        return text.replace(".", ",") if self.french and isinstance(value, float) else text
 
 
 class Texts:
@@ -33,11 +18,17 @@ class Texts:
     ----------
     language : str
         ``"en"`` or ``"fr"``.
+
+    Attributes
+    ----------
+    space : str
+        What stands between a number and its unit.
     """
 
     def __init__(self, language: str) -> None:
         self.language = language
-        self._formatter = _Formatter(language)
+        self.space = NARROW if language == "fr" else " "
+        self._formatter = Formatter(language)
 
     def __call__(self, message_id: str, /, **fields: object) -> str:
         """Return the sentence ``"group.name"`` of the catalogue, filled in.
@@ -61,9 +52,8 @@ class Texts:
 
     def duration(self, seconds: float) -> str:
         """Return a duration for people: ``80 µs``, ``340 ms``, ``1.2 s``, ``12 min``, ``3 h``."""
-        space = NARROW if self.language == "fr" else " "
         number, unit = self._scaled(seconds)
-        return f"{number}{space}{unit}"
+        return f"{number}{self.space}{unit}"
 
     def _scaled(self, seconds: float) -> tuple[str, str]:
         if 0 < seconds < 0.0009995:

@@ -52,9 +52,10 @@ def check_here(
     if isinstance(outputs, str):
         raise ModelCheckError.of("check-refused", function=args.func, reason=outputs, input_type=input_type)
     inputs = value if key == "input_batch" else [value]
-    if not hasattr(outputs, "__len__") or len(outputs) != len(inputs):
-        got = len(outputs) if hasattr(outputs, "__len__") else repr(outputs)
-        raise ModelCheckError.of("check-wrong-length", function=args.func, wanted=len(inputs), got=got)
+    if not hasattr(outputs, "__len__"):
+        raise ModelCheckError.of("check-no-list", function=args.func, value=repr(outputs))
+    if len(outputs) != len(inputs):
+        raise ModelCheckError.of("check-wrong-length", function=args.func, wanted=len(inputs), got=len(outputs))
     if args.example is None:
         args.example = inputs[0]
     session.say("deploy.checked", outputs=repr([str(output) for output in outputs]))

@@ -145,10 +145,9 @@ def _say_deployed(
     session: Session, connection: ClipperConnection, args: SimpleNamespace, plan: _Plan, linked: bool
 ) -> None:
     texts = session.texts
-    if session.area.packages:
-        session.say(
-            "deploy.packages", packages=", ".join(session.area.packages), python="{}.{}".format(*sys.version_info)
-        )
+    if found := session.area.packages:
+        python = "{}.{}".format(*sys.version_info)
+        session.say("deploy.packages", n=len(found), packages=", ".join(found), python=python)
     facts = [texts("deploy.replicas_ready", n=connection.get_num_replicas(plan.model, plan.version))]
     if linked:
         facts.append(texts("deploy.linked", app=args.app))

@@ -17,7 +17,6 @@ from clipper_magic.commands.session import Session
 from clipper_magic.exceptions import ClipperException
 from clipper_magic.managers.choice import docker_problem
 from clipper_magic.render import Checks
-from clipper_magic.wording import Texts
 
 PORTS = (1337, 1338)
 LITTLE_DISK_BYTES = 1 << 30
@@ -33,7 +32,7 @@ def doctor(session: Session, args: SimpleNamespace) -> Checks:
         "docker_cli": _docker_cli(),
         "docker_engine": _docker_engine(session.settings.language),
         **{f"port_{port}": _port(port) for port in PORTS},
-        "disk": _disk(texts),
+        "disk": _disk(),
         "widgets": _widgets(),
         "language": _language(session),
         "cluster": _cluster(session),
@@ -58,7 +57,11 @@ def _docker_cli() -> _Finding:
 
 def _docker_engine(language: str) -> _Finding:
     problem = docker_problem()
-    return (True, "engine", {}) if problem is None else (None, "no_engine", {"problem": problem.localized(language)})
+    return (
+        (True, "engine", {})
+        if problem is None
+        else (None, "no_engine", {"problem": problem.localized(language, magic=True)})
+    )
 
 
 def _port(port: int) -> _Finding:
@@ -71,11 +74,11 @@ def _port(port: int) -> _Finding:
     return True, "port_free", {"port": port}
 
 
-def _disk(texts: Texts) -> _Finding:
+def _disk() -> _Finding:
     folder = tempfile.gettempdir()
     free_bytes = shutil.disk_usage(folder).free
     ok = free_bytes >= LITTLE_DISK_BYTES
-    return ok, "disk" if ok else "disk_little", {"free": texts.number(free_bytes / 2**30), "folder": folder}
+    return ok, "disk" if ok else "disk_little", {"free": free_bytes / 2**30, "folder": folder}
 
 
 def _widgets() -> _Finding:

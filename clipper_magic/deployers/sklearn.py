@@ -143,6 +143,9 @@ def model_method(model: Any, method: str) -> Any:
     # A model may have a method and take it back, as SVC does without probability=True.
     offered = [name for name in METHODS if callable(getattr(model, name, None))]
     if method not in offered:
-        expected = f"a method of {type(model).__name__}: {' or '.join(offered) or 'it has none of ' + str(METHODS)}"
+        kind, every = type(model).__name__, ", ".join(METHODS)
+        expected = (
+            f"a method of {kind}: {', '.join(offered)}" if offered else f"a model with one of the methods {every}"
+        )
         raise InvalidArgumentError.of("bad-argument", argument="method", value=repr(method), expected=expected)
     return getattr(model, method)

@@ -8,6 +8,9 @@ from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
 
+from clipper_magic.messages import phrases
+from clipper_magic.messages.formatter import Formatter
+
 LANGUAGES = ("en", "fr")
 DEFAULT_LANGUAGE = "en"
 
@@ -42,7 +45,7 @@ def render(kind: str, code: str, part: str, language: str, fields: Mapping[str, 
     language : str
         One of ``LANGUAGES``.
     fields : mapping
-        Values of the ``{placeholders}``.
+        Values of the ``{placeholders}``; those of `phrases.FIELDS` are translated where we know them.
 
     Returns
     -------
@@ -54,4 +57,8 @@ def render(kind: str, code: str, part: str, language: str, fields: Mapping[str, 
     KeyError
         If there is no entry ``code``, or a placeholder has no value: a mistake in the program.
     """
-    return load(kind, language)[code].get(part, "").format_map(fields)
+    said = {
+        name: phrases.translate(value, language) if name in phrases.FIELDS and isinstance(value, str) else value
+        for name, value in fields.items()
+    }
+    return Formatter(language).vformat(load(kind, language)[code].get(part, ""), (), said)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from clipper_magic.panel.figures import AppFigures, Figures, VersionFigures
-from clipper_magic.wording import NARROW, Texts
+from clipper_magic.wording import Texts
 
 NOTHING = "–"
 
@@ -23,7 +23,6 @@ class Board:
 
     def __init__(self, texts: Texts) -> None:
         self.texts = texts
-        self._space = NARROW if texts.language == "fr" else " "
 
     def rows(self, figures: Figures) -> list[Row]:
         """Return one row a version of each application's model, then those of models that no application asks.
@@ -87,9 +86,10 @@ class Board:
         return {**row, **measured, "app": NOTHING if app is None and first else ""}
 
     def _app_words(self, app: AppFigures) -> Row:
-        reasons = [f"{self.texts(f'panel.why_{reason}')}: {count}" for reason, count in app.reasons.items()]
-        if self.texts.language == "fr":
-            reasons = [reason.replace(": ", "\u00a0: ") for reason in reasons]
+        reasons = [
+            self.texts("panel.why", reason=self.texts(f"panel.why_{reason}"), n=count)
+            for reason, count in app.reasons.items()
+        ]
         return {
             "app": app.name,
             "facts": f"{app.input_type} · SLO {self.texts.duration(app.slo_s)}",
@@ -119,7 +119,7 @@ class Board:
             return NOTHING
         scale, unit = next((s, u) for s, u in ((1e6, "µs"), (1e3, "ms"), (1.0, "s")) if max(known) * s < 1e3 or s == 1)
         words = [NOTHING if v is None else self.texts.number(v * scale, _digits(v * scale)) for v in values_s]
-        return f"{' / '.join(words)}{self._space}{unit}"
+        return f"{' / '.join(words)}{self.texts.space}{unit}"
 
     def _number(self, value: float | None) -> str:
         return NOTHING if value is None else self.texts.number(value, _digits(value))
@@ -128,7 +128,7 @@ class Board:
         if value is None:
             return NOTHING
         percent = self.texts.number(100 * value, ".1f" if 0 < value < 0.1 else ".0f")
-        return f"{percent}{self._space}%" if self.texts.language == "fr" else f"{percent}%"
+        return f"{percent}{self.texts.space}%" if self.texts.language == "fr" else f"{percent}%"
 
 
 def slo_words(figures: Figures, texts: Texts) -> Mapping[str, tuple[float, str]]:

@@ -19,7 +19,8 @@ class Chart {
     this.labels = CURVES.map((name) => draw("text", { class: name }));
     this.from = draw("text", { class: "axis" });
     this.to = draw("text", { class: "axis", "text-anchor": "end" });
-    this.svg.append(this.grid, this.slo, ...this.curves, this.sloLabel, ...this.labels, this.from, this.to);
+    this.quiet = draw("text", { class: "axis", "text-anchor": "middle" });
+    this.svg.append(this.quiet, this.grid, this.slo, ...this.curves, this.sloLabel, ...this.labels, this.from, this.to);
     this.rates = draw("svg", { role: "img", height: RATE_HEIGHT });
     this.area = draw("path", { class: "area" });
     this.rateLabel = draw("text", { class: "rate" });
@@ -40,7 +41,7 @@ class Chart {
   }
 
   show() {
-    const { meta, labels, model } = this.panel;
+    const { meta, model } = this.panel;
     this.element.hidden = meta.apps.length === 0;
     if (this.element.hidden) return;
     this.choices(meta.apps, meta.app);
@@ -53,8 +54,8 @@ class Chart {
     const latest = curves.map((curve) => last(curve));
     this.drawLatencies(curves, latest, width, meta);
     this.drawRate(curves[3], latest[3], width);
-    const words = CURVES.map((name, i) => `${name} ${this.time(latest[i])}`).join(", ");
-    mark(this.svg, "aria-label", `${labels.chart_of} ${meta.app}: ${words}; ${meta.slo_label}`);
+    const latencies = CURVES.map((name, i) => `${name} ${this.time(latest[i])}`).join(", ");
+    mark(this.svg, "aria-label", this.panel.say("chart_words", { app: meta.app, latencies, slo: meta.slo_label }));
   }
 
   drawLatencies(curves, latest, width, meta) {
@@ -80,6 +81,9 @@ class Chart {
       mark(element, "x", String(right + 6));
       mark(element, "y", (at + 4).toFixed(1));
     }
+    put(this.quiet, known.length === 0 ? this.panel.labels.quiet : "");
+    mark(this.quiet, "x", String((PLOT.left + right) / 2));
+    mark(this.quiet, "y", String(PLOT.top + inner / 2));
     put(this.from, this.panel.labels.minute);
     mark(this.from, "x", String(PLOT.left));
     put(this.to, this.panel.labels.now);
@@ -109,11 +113,11 @@ class Chart {
     const start = curve.findIndex(Number.isFinite);
     const points = [...curve].slice(Math.max(0, start)).map((value, i) => `L${x(i + start).toFixed(1)} ${(base - (value / top) * (base - 4)).toFixed(1)}`);
     mark(this.area, "d", start < 0 ? "" : `M${x(start).toFixed(1)} ${base}${points.join("")}L${right} ${base}Z`);
-    const text = `${this.panel.number(Number.isFinite(latest) ? latest : 0)} ${this.panel.labels.per_second}`;
-    put(this.rateLabel, text);
+    const rate = this.panel.number(Number.isFinite(latest) ? latest : 0);
+    put(this.rateLabel, `${rate} ${this.panel.labels.per_second}`);
     mark(this.rateLabel, "x", String(right + 6));
     mark(this.rateLabel, "y", String(base));
-    mark(this.rates, "aria-label", `${this.panel.labels.head_qps}: ${text}`);
+    mark(this.rates, "aria-label", this.panel.say("rate_words", { rate }));
   }
 
   time(seconds) {

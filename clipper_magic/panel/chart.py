@@ -37,8 +37,26 @@ def bounds(curves: np.ndarray[tuple[int, int], np.dtype[np.float32]], slo_s: flo
     return 10 ** np.floor(np.log10(low)), 10 ** np.ceil(np.log10(high))
 
 
-def svg(curves: np.ndarray[tuple[int, int], np.dtype[np.float32]], slo_s: float, slo_label: str, title: str) -> str:
-    """Return the chart: three latencies on a logarithmic scale, and the SLO."""
+def svg(
+    curves: np.ndarray[tuple[int, int], np.dtype[np.float32]],
+    slo_s: float,
+    slo_label: str,
+    title: str,
+    space: str = " ",
+) -> str:
+    """Return the chart: three latencies on a logarithmic scale, and the SLO.
+
+    Parameters
+    ----------
+    curves : array of shape (len(CURVES), POINTS)
+        Latencies in seconds.
+    slo_s : float
+        In seconds.
+    slo_label, title : str
+        In the reader's language.
+    space : str
+        What stands between a number and its unit.
+    """
     low, high = bounds(curves, slo_s)
     inner = HEIGHT - TOP - BOTTOM
 
@@ -49,7 +67,7 @@ def svg(curves: np.ndarray[tuple[int, int], np.dtype[np.float32]], slo_s: float,
     for exponent in range(round(np.log10(low)), round(np.log10(high)) + 1):
         at = y(10.0**exponent)
         parts.append(f'<path d="M{LEFT} {at:.1f}H{WIDTH - RIGHT}" stroke="#dddddd"/>')
-        parts.append(_text(LEFT - 6, at + 4, tick(exponent), GREY, "end"))
+        parts.append(_text(LEFT - 6, at + 4, tick(exponent, space), GREY, "end"))
     parts.append(f'<path d="M{LEFT} {y(slo_s):.1f}H{WIDTH - RIGHT}" stroke="{SLO_RED}" stroke-dasharray="8 4"/>')
     labels = [(y(slo_s), slo_label, SLO_RED)]
     for name, values in zip(LATENCIES, curves, strict=False):
@@ -77,10 +95,10 @@ def spread(labels: Sequence[tuple[float, str, str]]) -> list[tuple[float, str, s
     return [(at - max(0.0, overflow), word, colour) for at, word, colour in placed]
 
 
-def tick(exponent: int) -> str:
+def tick(exponent: int, space: str = " ") -> str:
     """Return the label of a decade: ``10 µs``, ``1 ms``, ``10 s``."""
     unit, shift = ("µs", 6) if exponent < -3 else ("ms", 3) if exponent < 0 else ("s", 0)
-    return f"{10 ** (exponent + shift):g} {unit}"
+    return f"{10 ** (exponent + shift):g}{space}{unit}"
 
 
 def as_image(picture: str, alternative: str) -> str:

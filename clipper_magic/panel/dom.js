@@ -26,6 +26,11 @@ function mark(element, attribute, value) {
   if (element.getAttribute(attribute) !== value) element.setAttribute(attribute, value);
 }
 
-function fill(template, fields) {
-  return template.replace(/\{(\w+)\}/g, (whole, name) => (name in fields ? fields[name] : whole));
+// A sentence of the kernel's, filled in; {n:one|many} chooses a word by the language's rule, as in Python.
+function fill(template, fields, language) {
+  const one = (n) => new Intl.PluralRules(language).select(n) === "one";
+  return template.replace(/\{(\w+)(?::([^|}]*)\|([^}]*))?\}/g, (whole, name, singular, plural) => {
+    if (!(name in fields)) return whole;
+    return singular === undefined ? fields[name] : one(fields[name]) ? singular : plural;
+  });
 }

@@ -34,6 +34,10 @@ class Panel {
     return this.model.get("labels");
   }
 
+  say(label, fields) {
+    return fill(this.labels[label], fields, this.meta.lang);
+  }
+
   send(message) {
     this.model.send(message);
   }
@@ -70,10 +74,11 @@ class Panel {
   check() {
     const silent = (performance.now() - this.seen) / 1000;
     const limit = 3 / this.meta.rate + 1;
-    const words = silent > limit ? fill(this.labels.silent, { n: Math.round(silent) }) : this.meta.gone;
+    const words = silent > limit ? this.say("silent", { n: Math.round(silent) }) : this.meta.gone;
     this.element.classList.toggle("stale", words !== "");
     put(this.stale, words);
     this.stale.hidden = words === "";
+    this.freeze.hidden = silent > limit; // nobody is there to do it
   }
 }
 

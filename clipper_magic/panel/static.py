@@ -10,6 +10,7 @@ from clipper_magic.render import Bundle, escape, html_table, text_table
 from clipper_magic.wording import Texts
 
 _COLUMNS = ("app", "model", "state", "replicas", "latency", "qps", "batch", "cache", "defaults")
+_ON_ONE_LINE = ("state", "latency", "qps", "batch", "cache")
 
 
 def bundle(title: str, rows: Sequence[Row], charts: Mapping[str, tuple[bytes, float, str]], texts: Texts) -> Bundle:
@@ -27,7 +28,7 @@ def bundle(title: str, rows: Sequence[Row], charts: Mapping[str, tuple[bytes, fl
     heads = [texts(f"panel.head_{name}") for name in _COLUMNS]
     body = [_cells(row, texts) for row in rows]
     pictures = "".join(_picture(app, *values, texts) for app, values in charts.items())
-    table = html_table(heads, body, title) if body else f"<div>{escape(title)}</div>"
+    table = html_table(heads, [_unbroken(cells) for cells in body], title) if body else f"<div>{escape(title)}</div>"
     plain = f"{title}\n{text_table(heads, body)}" if body else title
     return {"text/html": table + pictures, "text/plain": plain}
 
@@ -42,7 +43,15 @@ def _cells(row: Row, texts: Texts) -> list[str]:
     return [app, model, state, replicas, row["latency"], row["qps"], row["batch"], row["cache"], defaults]
 
 
+def _unbroken(cells: Sequence[str]) -> list[str]:
+    """Return cells whose figures and states stay on one line."""
+    return [
+        cell.replace(" ", "\u00a0") if name in _ON_ONE_LINE else cell
+        for name, cell in zip(_COLUMNS, cells, strict=True)
+    ]
+
+
 def _picture(app: str, data: bytes, slo_s: float, slo_label: str, texts: Texts) -> str:
     title = texts("panel.chart", app=app)
-    picture = chart.svg(chart.read_curves(data), slo_s, slo_label, title)
+    picture = chart.svg(chart.read_curves(data), slo_s, slo_label, title, texts.space)
     return f"<div>{escape(title)}</div>{chart.as_image(picture, title)}"

@@ -40,9 +40,8 @@ class Line {
   }
 
   showCount() {
-    const { labels } = this.panel;
     put(this.count, `${this.row.observed}/${this.row.requested}`);
-    mark(this.count, "aria-label", fill(labels.replicas_of, { model: this.row.key, ready: this.row.observed, wanted: this.row.requested }));
+    mark(this.count, "aria-label", this.panel.say("replicas_of", { model: this.row.key, ready: this.row.observed, wanted: this.row.requested }));
   }
 
   show(row) {
@@ -56,14 +55,14 @@ class Line {
     put(this.current, versioned && row.current ? labels.current : "");
     this.use.hidden = !versioned || row.current;
     put(this.use, labels.use);
-    mark(this.use, "aria-label", fill(labels.use_version, { model: row.model, version: row.version }));
+    mark(this.use, "aria-label", this.panel.say("use_version", { model: row.model, version: row.version }));
     put(this.glyph, row.glyph);
     put(this.state, row.state);
     for (const element of [this.fewer, this.count, this.more]) element.hidden = !versioned;
     if (versioned) {
       this.showCount();
-      mark(this.fewer, "aria-label", fill(labels.fewer, { model: row.key }));
-      mark(this.more, "aria-label", fill(labels.more, { model: row.key }));
+      mark(this.fewer, "aria-label", this.panel.say("fewer", { model: row.key }));
+      mark(this.more, "aria-label", this.panel.say("more", { model: row.key }));
       mark(this.fewer, "aria-disabled", String(row.requested === 0));
     }
     put(this.latency, row.latency);
@@ -89,7 +88,7 @@ class Table {
     this.panel = panel;
     this.lines = new Map();
     this.caption = make("caption");
-    this.heads = COLUMNS.map(() => make("th", { scope: "col" }));
+    this.heads = COLUMNS.map((column) => make("th", { scope: "col", class: column }));
     this.body = make("tbody");
     this.element = make("table", {}, this.caption, make("thead", {}, make("tr", {}, ...this.heads)), this.body);
   }
@@ -97,7 +96,7 @@ class Table {
   show(rows) {
     const { labels } = this.panel;
     put(this.caption, labels.title);
-    COLUMNS.forEach((column, i) => put(this.heads[i], labels[`head_${column}`]));
+    COLUMNS.forEach((column, i) => put(this.heads[i], labels[`head_${column}`].replaceAll(" / ", "\u00a0/\u00a0")));
     const focused = this.body.contains(document.activeElement) ? document.activeElement : null;
     const ids = new Set(rows.map((row) => row.id));
     for (const [id, line] of this.lines) {

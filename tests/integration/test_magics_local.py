@@ -193,7 +193,7 @@ def test_french_sentences_and_the_same_data(notebook: Kernel) -> None:
     )
     assert "'output': 1.0" in notebook.ok("%clipper predict hello-world [1, 2]").value
     assert notebook.run("%clipper link hello-world sum_model").outputs[-1]["traceback"] == [
-        "NotRegisteredError: Aucun modèle ne s'appelle «\u00a0sum_model\u00a0». Solution\u00a0: "
+        "NotRegisteredError: Aucun modèle ne s’appelle «\u00a0sum_model\u00a0». Solution\u00a0: "
         "Vouliez-vous dire «\u00a0sum-model\u00a0»\u202f?"
     ]
     notebook.ok("%clipper lang en;\n%clipper rollback sum-model;\n%clipper stop sum-model:2;")

@@ -42,7 +42,9 @@ def test_each_code_has_a_french_entry() -> None:
 def test_both_languages_say_what_and_fix_with_the_same_fields(code: str) -> None:
     english, french = catalogue.load("errors", "en")[code], catalogue.load("errors", "fr")[code]
 
-    assert set(english) - {"msg"} == set(french) - {"msg"} == {"what", "fix"}
+    assert set(english) - {"msg"} == set(french) - {"msg"}
+    assert {"what", "fix"} <= set(english) <= {"msg", "what", "fix", "magic"}
+    assert fields_of(dict(english), ("magic",)) == fields_of(dict(french), ("magic",)) <= fields_of(dict(english))
     assert fields_of(dict(english)) >= fields_of(dict(french)) - fields_of(dict(english), ("msg",))
     assert fields_of(dict(french)) - fields_of(dict(english)) <= {"model", "app", "version"}
 

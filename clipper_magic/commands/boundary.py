@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from clipper_magic.commands import cells
 from clipper_magic.exceptions import ClipperException
 
 LOG_FIELD = "log"
 _LINE_BREAKS = re.compile(r"\s*\n\s*")
+# Clipper's sentence about a missing import names an argument of Python's API; what Python said is behind it.
+_MISSING_IMPORT = re.compile(r"^ModelLoadError: Encountered an ImportError .* \((?P<cause>.+)\)$")
 
 
 class Interrupted(KeyboardInterrupt):
@@ -27,10 +30,11 @@ def one_line(exc: ClipperException, language: str) -> str:
     fields = exc.fields
     lines = quoted_log(exc)
     last = lines[-1].strip() if lines else ""
+    last = _MISSING_IMPORT.sub(r"\g<cause>", last)
     last = last if last.endswith((".", "!", "?")) else f"{last}."
     exc.fields = {**fields, LOG_FIELD: last} if LOG_FIELD in fields else fields
     try:
-        text = exc.localized(language)
+        text = exc.localized(language, magic=True)
     finally:
         exc.fields = fields
     return f"{type(exc).__name__}: {_LINE_BREAKS.sub(' ', text)}"
@@ -51,7 +55,7 @@ def hide_traceback(exc: BaseException, *lines: str) -> None:
 
 def make_brief(exc: ClipperException, session: Any) -> None:
     """Show an error of ours as one line, unless ``%config Clipper.debug`` wants all of it; keep the log it quotes."""
-    session.area.log.extend(quoted_log(exc))
+    session.area.log.extend(cells.with_cell_names(session.shell, line) for line in quoted_log(exc))
     if not session.settings.debug:
         hide_traceback(exc, one_line(exc, session.settings.language))
 

@@ -29,7 +29,7 @@ def logs(session: Session, args: SimpleNamespace) -> Logs:
     else:
         paths = connection.get_clipper_logs(args.dir)
     found = Logs(paths)
-    found.text = "\n".join(_tail(Path(path), args.lines) for path in paths)
+    found.text = cells.with_cell_names(session.shell, "\n".join(_tail(Path(path), args.lines) for path in paths))
     return found
 
 

@@ -168,6 +168,34 @@ def test_words_are_readable_in_light_and_dark(
     panel.command("apputils:change-theme", theme="JupyterLab Light")
 
 
+OVERLAPPING = """
+cells => {
+  const boxes = cells.map(cell => cell.getBoundingClientRect());
+  const covers = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+  const wide = cells.filter(cell => cell.scrollWidth > cell.clientWidth + 1);
+  const pairs = cells.filter((_, i) => boxes.some((box, j) => i !== j && covers(boxes[i], box)));
+  return [...wide, ...pairs].map(cell => `${cell.className}: ${cell.textContent}`);
+}
+"""
+
+
+@pytest.mark.parametrize("language", ["en", "fr"])
+@pytest.mark.parametrize("width", [480, 760, 1000, 1200])
+def test_no_cell_covers_another(panel: Notebook, width: int, language: str) -> None:
+    panel.execute(f"%clipper lang {language};")
+    expect(panel.panel).to_have_attribute("lang", language)
+    panel.page.set_viewport_size({"width": width, "height": 900})
+    panel.wait_for_looks(2)
+
+    assert panel.panel.locator("td:not(.blank), thead th").evaluate_all(OVERLAPPING) == []
+
+
+def test_a_chart_that_nobody_asks_says_so(panel: Notebook) -> None:
+    panel.page.get_by_role("combobox", name="Latency of").select_option("lonely")
+    expect(panel.panel.locator("figure")).to_contain_text("no queries in the last minute")
+    panel.page.get_by_role("combobox", name="Latency of").select_option("hello-world")
+
+
 def test_a_narrow_panel_needs_no_sideways_scrolling(panel: Notebook) -> None:
     panel.page.set_viewport_size({"width": 480, "height": 900})
     panel.wait_for_looks(2)
@@ -175,6 +203,7 @@ def test_a_narrow_panel_needs_no_sideways_scrolling(panel: Notebook) -> None:
     assert panel.panel.evaluate("element => element.scrollWidth <= element.clientWidth")
     label = row(panel, "sum-model:2").locator("td.replicas").evaluate("e => getComputedStyle(e, '::before').content")
     assert label == '"Replicas"'
+    assert panel.panel.locator("tbody td:not(.blank)").evaluate_all(OVERLAPPING) == []
 
 
 def test_it_greys_out_when_the_kernel_is_gone_and_lives_again(own_panel: Notebook) -> None:

@@ -175,7 +175,7 @@ def test_words_of_a_row() -> None:
         "batch": "3.2",
         "cache": "50%",
         "defaults": "5.0%",
-        "why": "SLO missed: 10",
+        "why": "SLO missed:\u00a010",
         "late": False,
     }
 
@@ -185,7 +185,7 @@ def test_words_in_french() -> None:
 
     assert first["latency"] == "1,2 / 3,4 / 9,0\u202fms"
     assert (first["defaults"], first["why"], first["facts"]) == (
-        "5,0\u202f%", "SLO manqué\u00a0: 10", "doubles · SLO 100\u202fms",
+        "5,0\u202f%", "SLO manqué\u00a0:\u00a010", "doubles · SLO 100\u202fms",
     )  # fmt: skip
 
 

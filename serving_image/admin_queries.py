@@ -76,8 +76,8 @@ def get_container(view: ClusterView, request: ReplicaName) -> ReplicaInfo | Noth
     return next((replica for replica in found if replica.model_replica_id == request.replica_id), Nothing())
 
 
-def get_state(view: ClusterView, request: AppState) -> str:
-    """Answer the default output: the state of the only selection policy that is left in Clipper, as text."""
+def get_state(view: ClusterView, request: AppState) -> Any:
+    """Answer the default output as it is: the state of the only selection policy that is left in Clipper."""
     return view.application(request.app_name).default_output
 
 

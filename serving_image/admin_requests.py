@@ -13,8 +13,14 @@ from msgspec import Meta
 
 from serving_image.entities import DEFAULT_MAX_BATCH_DELAY_MS, Replica
 from serving_image.errors import ServingError
+from serving_image.input_types import INPUT_TYPE_NAMES
 from serving_image.json_words import BadDocument, kind, missing_key, parse_object, type_mismatch
 
+# What the state's rules accept, for readers of the OpenAPI document. Decoding does not look at it: a refusal is the
+# state's, with Clipper's text.
+InputType = Annotated[str, Meta(extra_json_schema={"enum": list(INPUT_TYPE_NAMES)})]
+AppIdentifier = Annotated[str, Meta(extra_json_schema={"pattern": "^[^,:/]+$"})]
+ModelIdentifier = Annotated[str, Meta(extra_json_schema={"pattern": "^[^,:]+$"})]
 Int32 = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
 Milliseconds = Annotated[float, Meta(ge=0, le=60_000)]
 
@@ -22,10 +28,10 @@ Milliseconds = Annotated[float, Meta(ge=0, le=60_000)]
 class AddApp(msgspec.Struct):
     """Register an application."""
 
-    name: str
-    input_type: str
+    name: AppIdentifier
+    input_type: InputType
     default_output: str
-    latency_slo_micros: Int32
+    latency_slo_micros: Annotated[Int32, Meta(extra_json_schema={"exclusiveMinimum": 0})]
 
 
 class AppName(msgspec.Struct):
@@ -37,13 +43,13 @@ class AppName(msgspec.Struct):
 class AddModel(msgspec.Struct):
     """Register a model version; what follows ``batch_size`` is not in Clipper."""
 
-    model_name: str
-    model_version: str
-    labels: list[str]
-    input_type: str
+    model_name: ModelIdentifier
+    model_version: ModelIdentifier
+    labels: list[ModelIdentifier]
+    input_type: InputType
     container_name: str
     model_data_path: str
-    batch_size: Int32
+    batch_size: Annotated[Int32, Meta(extra_json_schema={"anyOf": [{"const": -1}, {"minimum": 1}]})]
     max_batch_delay_ms: Milliseconds = DEFAULT_MAX_BATCH_DELAY_MS
     replicas: list[Replica] = []
     dry_run: bool = False

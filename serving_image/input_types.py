@@ -50,6 +50,7 @@ _ALIASES: Mapping[str, str] = MappingProxyType(
         for alias in aliases.split()
     }
 )
+INPUT_TYPE_NAMES = tuple(_ALIASES)
 
 # Array type codes of the numeric types; 4, 4 and 8 bytes an element on every platform that CPython supports.
 TYPE_CODES: Mapping[str, str] = MappingProxyType({"integers": "i", "floats": "f", "doubles": "d"})

@@ -50,7 +50,7 @@ class Operation(msgspec.Struct, frozen=True):
     answers : dict of int to tuple of Answer
         By HTTP status.
     request : type or None
-        What the JSON body is decoded with.
+        What the JSON body is decoded with; a union for one of several.
     """
 
     method: str
@@ -130,7 +130,8 @@ def describe(operation: Operation, schema_of: Mapping[Any, Any]) -> dict[str, An
         },
     }
     if operation.request is not None:
-        described["requestBody"] = {"required": True, "content": {JSON: {"schema": schema_of[operation.request]}}}
+        schema = any_of([schema_of[body] for body in alternatives(operation.request)])
+        described["requestBody"] = {"required": True, "content": {JSON: {"schema": schema}}}
     return described
 
 

@@ -25,8 +25,14 @@ from serving_image.protocol import UpdateRequest
 class PredictBody(msgspec.Struct):
     """Ask for the prediction of one input, or of a batch; by any registered version of the linked model."""
 
-    input: Any = UNSET
-    input_batch: list[Any] | UnsetType = UNSET
+    input: Any
+    version: str | None = None
+
+
+class PredictBatchBody(msgspec.Struct):
+    """Ask for the predictions of a batch."""
+
+    input_batch: list[Any]
     version: str | None = None
 
 
@@ -47,6 +53,7 @@ class PredictionBatchBody(msgspec.Struct):
 
 def query_document(health: type[msgspec.Struct]) -> dict[str, Any]:
     """Return the document; ``health`` is what ``GET /health`` answers."""
+    asked = PredictBody | PredictBatchBody
     predicted = {
         200: (Answer(PredictionBody | PredictionBatchBody),),
         **error_answers(400, 404, 413, 503),
@@ -59,7 +66,7 @@ def query_document(health: type[msgspec.Struct]) -> dict[str, Any]:
     return document(
         "Clipper query frontend",
         [
-            Operation("POST", "/{app_name}/predict", first_line(PredictBody), predicted, PredictBody),
+            Operation("POST", "/{app_name}/predict", first_line(PredictBody), predicted, asked),
             Operation("POST", "/{app_name}/update", first_line(UpdateRequest), received, UpdateRequest),
             Operation("GET", "/health", first_line(health), {200: (Answer(health),)}),
             metrics_operation(),

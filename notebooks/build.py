@@ -165,15 +165,18 @@ def problems() -> Iterator[str]:
 
 
 def typography(text: str) -> Iterator[str]:
-    """Yield what French typography forbids: a plain space, or none, before ``: ; ! ?`` and inside guillemets."""
+    """Yield what French typography forbids.
+
+    A whole no-break space belongs before a colon and inside guillemets, a narrow one before ``; ! ? %``.
+    """
     prose = re.sub(r"```.*?```|`[^`]*`|https?://\S+|<[^>]*>|\]\([^)]*\)", "", text, flags=re.DOTALL)
-    for mark in re.finditer(r"(?P<before>.)(?P<mark>[;:!?])(?=\s|$)", prose):
-        if mark["before"] not in (NBSP, NARROW_NBSP, "!", "?"):
-            yield f"no no-break space before {mark['mark']!r} in {prose[max(0, mark.start() - 20) : mark.end()]!r}"
+    for mark in re.finditer(r"(?P<before>.)(?P<mark>[;:!?%])(?=\s|$)", prose):
+        if mark["before"] not in (NBSP if mark["mark"] == ":" else NARROW_NBSP, "!", "?"):
+            yield f"not its space before {mark['mark']!r} in {prose[max(0, mark.start() - 20) : mark.end()]!r}"
     for mark in re.finditer(r"«(?P<after>.)|(?P<before>.)»", prose):
-        if (mark["after"] or mark["before"]) not in (NBSP, NARROW_NBSP):
+        if (mark["after"] or mark["before"]) != NBSP:
             yield f"no no-break space inside guillemets at {prose[max(0, mark.start() - 10) : mark.end() + 10]!r}"
-    if re.search(r"\w'\w", prose):
+    if re.search(r"\w'", prose):
         yield "a straight apostrophe (use \u2019)"
 
 

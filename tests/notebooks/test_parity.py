@@ -75,8 +75,10 @@ def test_a_french_cell_keeps_its_outputs_until_its_code_changes(lessons_copy: Pa
     [
         ("Voici\u00a0: « oui ».", 2),
         ("Voici: non", 1),
+        ("Voici\u202f: non\u00a0; 10\u00a0% !", 4),
         ("Voici\u00a0: «\u00a0oui\u00a0»", 0),
         ("l'application", 1),
+        ("l'*application*", 1),
         ("l’application `x: int` répond\u202f!", 0),
     ],
 )

@@ -44,6 +44,11 @@ from clipper_magic.managers.docker_options import DockerOptions
 from clipper_magic.managers.docker_replicas import Replicas
 from serving_image import PROTOCOL_VERSION
 
+CENTRALIZED_LOG = (
+    "use_centralized_log starts no fluentd: get_clipper_logs() gathers the logs of all containers, and "
+    "extra_container_kwargs={'log_config': ...} gives them a log driver of yours"
+)
+
 
 class DockerContainerManager(ContainerManager):
     """Runs a cluster in containers of a Docker engine.
@@ -58,7 +63,7 @@ class DockerContainerManager(ContainerManager):
         Where published ports are reached. Ports are published on the loopback interface only, unless this is an
         address of another one.
     use_centralized_log, fluentd_port
-        Clipper's; True is refused, with the alternative.
+        Clipper's. There is no fluentd: a warning says that ``get_clipper_logs()`` has all logs in one place.
     clipper_query_port, clipper_management_port, prometheus_port : int
         Wishes: if taken, the next free port is used, and a log line says so.
     clipper_rpc_port : int
@@ -124,8 +129,6 @@ class DockerContainerManager(ContainerManager):
         ready_timeout_s: float = 300.0,
         on_progress: Callable[[str], None] | None = None,
     ) -> None:
-        if use_centralized_log:
-            raise BackendError.of("docker-centralized-log")
         self.extra_container_kwargs = dict(extra_container_kwargs or {})
         self._options = DockerOptions(
             cluster_name=cluster_name,
@@ -152,6 +155,9 @@ class DockerContainerManager(ContainerManager):
         self.common_labels = cluster_label(cluster_name)
         self.ready_timeout_s = ready_timeout_s
         self.logger = get_cluster_logger(cluster_name)
+        self.centralize_log = use_centralized_log
+        if use_centralized_log:
+            self.logger.warning(CENTRALIZED_LOG)
         self._lock = ClusterDirectory.locate(cluster_name).lock
         self._base_image = base_image
         self._on_progress = on_progress or self.logger.info

@@ -125,7 +125,6 @@ def test_cluster_needs_both_frontends() -> None:
     ("arguments", "code"),
     [
         ({"docker_network": "host"}, "docker-host-network"),
-        ({"use_centralized_log": True}, "docker-centralized-log"),
         ({"redis_ip": "localhost"}, "redis-on-localhost"),
         ({"redis_ip": "127.0.0.1"}, "redis-on-localhost"),
         ({"cluster_name": "no/such name"}, "bad-cluster-name"),
@@ -136,6 +135,15 @@ def test_argument_that_cannot_work_is_refused(arguments: dict[str, Any], code: s
         DockerContainerManager(**arguments)
 
     assert caught.value.code == code
+
+
+def test_centralized_log_is_taken_with_a_word_on_where_the_logs_are(capsys: pytest.CaptureFixture[str]) -> None:
+    """Scripts of Clipper's users pass it; what it was for, all logs in one place, get_clipper_logs() does."""
+    assert not DockerContainerManager("quiet").centralize_log
+    assert capsys.readouterr().err == ""
+    assert DockerContainerManager("central", use_centralized_log=True).centralize_log
+    line = capsys.readouterr().err
+    assert "WARNING" in line and "[central] use_centralized_log starts no fluentd: get_clipper_logs() gathers" in line
 
 
 def test_second_query_frontend_is_refused() -> None:

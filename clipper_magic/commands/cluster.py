@@ -232,7 +232,7 @@ def _what_is_left(session: Session, stopped: ContainerManager, images: int) -> s
     if not kept and not images:
         return session.texts("stop.nothing_left")
     left = session.texts("stop.state_kept" if kept else "stop.state_forgotten")
-    return f"{left} {session.texts('stop.images_left', n=images)}" if images else left
+    return " ".join([left, session.texts("stop.images_left", n=images)]) if images else left
 
 
 def _clear_away(session: Session, backend: str, cluster: str) -> Names:

@@ -12,6 +12,7 @@ import clipper_magic
 from clipper_magic.commands import REGISTRY
 from clipper_magic.commands.grammar import COMMON
 from clipper_magic.commands.speech import FAMILIES
+from clipper_magic.exceptions import ModelCheckError
 from clipper_magic.messages import catalogue
 from clipper_magic.wording import Texts
 
@@ -85,6 +86,39 @@ def test_help_lists_every_command_once() -> None:
 )
 def test_plurals(language: str, n: int, expected: str) -> None:
     assert Texts(language)("deploy.replicas_ready", n=n) == expected
+
+
+@pytest.mark.parametrize(
+    ("language", "got", "wanted", "expected"),
+    [
+        ("en", 0, 1, "f returned 0 outputs for 1 input; nothing was built."),
+        ("en", 1, 2, "f returned 1 output for 2 inputs; nothing was built."),
+        ("fr", 0, 1, "f a renvoyé 0 sortie pour 1 entrée\u202f; rien n’a été construit."),
+        ("fr", 1, 2, "f a renvoyé 1 sortie pour 2 entrées\u202f; rien n’a été construit."),
+    ],
+)
+def test_plurals_in_errors(language: str, got: int, wanted: int, expected: str) -> None:
+    error = ModelCheckError.of("check-wrong-length", function="f", got=got, wanted=wanted)
+
+    assert error.localized(language).startswith(expected)
+
+
+COUNT = re.compile(r"\{(n|got|wanted|apps|models|replicas|services|ready)\}\s([^\W\d_]+)")
+INVARIABLE = {"en": {"of", "ready", "requested", "s"}, "fr": {"fois", "sur", "s"}}
+
+
+@pytest.mark.parametrize("language", ["en", "fr"])
+def test_what_is_counted_has_both_numbers(language: str) -> None:
+    """After a count comes {n:one|many}, or a word that has one form only."""
+    sentences = [
+        text
+        for kind in ("text", "errors")
+        for entry in catalogue.load(kind, language).values()
+        for text in entry.values()
+    ]
+    fixed = {word for sentence in sentences for _, word in COUNT.findall(sentence)}
+
+    assert fixed - INVARIABLE[language] == set()
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ class Culprit(NamedTuple):
     reason: str
 
     def __str__(self) -> str:
-        return f"'{self.path}' (of type {type(self.value).__name__})" if self.path else "the function itself"
+        return f"'{self.path}' (of type {type(self.value).__name__})" if self.path else "the object itself"
 
 
 def pickle_error(value: object) -> Exception | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from clipper_magic.connection import ClipperConnection
 from clipper_magic.deployers.common import deploy_directory, linked_application, save_function
+from clipper_magic.exceptions import InvalidArgumentError
 from clipper_magic.log import get_logger
 from clipper_magic.model_package import Loading, Pickled, RecordingPickler, pickle_object
 
@@ -99,6 +100,8 @@ def deploy_pytorch_model(
 
     Raises
     ------
+    InvalidArgumentError
+        If ``pytorch_model`` is no module, or one that ``torch.jit`` has compiled.
     DeployError, ClipperException
         As ``deploy_python_closure`` does.
 
@@ -137,10 +140,16 @@ def save_module(module: torch.nn.Module, directory: Path) -> Mapping[str, Pickle
 
     Raises
     ------
+    InvalidArgumentError
+        If it is none, or one that ``torch.jit`` has compiled: pickles cannot hold those.
     NotPicklableError
     """
     import torch
 
+    if not isinstance(module, torch.nn.Module) or isinstance(module, torch.jit.ScriptModule):
+        expected = "a torch.nn.Module that torch.jit has not compiled"
+        value = type(module).__name__
+        raise InvalidArgumentError.of("bad-argument", argument="pytorch_model", value=value, expected=expected)
     from serving_image.loader_pytorch import MODULE_FILE, WEIGHTS_FILE, ModuleUnpickler
 
     tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}

@@ -10,7 +10,7 @@ import pytest
 from requirements import require_modules
 
 from clipper_magic.deployers.pytorch import save_module
-from clipper_magic.exceptions import NotPicklableError
+from clipper_magic.exceptions import InvalidArgumentError, NotPicklableError
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +59,22 @@ def test_what_is_no_tensor_travels_along(torch: Any, tmp_path: Path) -> None:
 def test_a_module_that_cannot_be_pickled_names_the_culprit(torch: Any, tmp_path: Path) -> None:
     module = torch.nn.Linear(1, 1)
     module.lock = threading.Lock()
-    with pytest.raises(NotPicklableError, match=r"'.*lock.*' \(of type lock\)"):
+    with pytest.raises(NotPicklableError, match=r"^'Linear' cannot be sent to a replica: 'lock' \(of type lock\)"):
         save_module(module, tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch.jit's own
+def test_what_torch_jit_has_compiled_is_refused_by_name(torch: Any, tmp_path: Path) -> None:
+    for compiled in (torch.jit.script(torch.nn.Linear(1, 1)), torch.jit.trace(torch.nn.Linear(1, 1), torch.ones(1))):
+        with pytest.raises(InvalidArgumentError, match=r"a torch\.nn\.Module that torch\.jit has not compiled"):
+            save_module(compiled, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("value", [3, {"weight": 1}])
+def test_what_is_no_module_is_refused(torch: Any, tmp_path: Path, value: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"pytorch_model is (int|dict), but must be a torch\.nn\.Module "):
+        save_module(value, tmp_path)
 
 
 def _pickled(function: Any) -> bytes:

@@ -17,6 +17,7 @@ NAMES = (
     "lateness",
     "batching",
     "metrics_cost",
+    "panel",
     "docker_rate",
 )
 

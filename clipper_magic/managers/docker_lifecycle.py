@@ -219,4 +219,4 @@ def _frontend_image(wish: str, serving: str) -> str:
 def _should_run(container: Container) -> bool:
     """Return whether a container has ended although it had been ready once; one that only loads is left alone."""
     policy = container.attrs["HostConfig"]["RestartPolicy"]["Name"]
-    return container.attrs["State"]["Status"] in ("exited", "dead") and policy == "unless-stopped"
+    return container.attrs["State"]["Status"] in ("exited", "dead") and policy == "always"

@@ -241,7 +241,7 @@ def test_every_container_is_locked_down(cluster: ClipperConnection, backend: Doc
         assert (host["ReadonlyRootfs"], host["CapDrop"], host["PidsLimit"]) == (True, ["ALL"], 512), member.name
         assert host["SecurityOpt"] == ["no-new-privileges"]
         assert member.attrs["Config"]["User"] not in ("", "0", "root"), member.name
-        assert host["RestartPolicy"]["Name"] == "unless-stopped"
+        assert host["RestartPolicy"]["Name"] == "always"
 
 
 def test_memory_limit_is_named_when_it_kills(connect: Callable[..., ClipperConnection]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,6 +37,20 @@ def test_an_unmarked_entry_goes_first_and_a_marked_one_gets_a_second_chance() ->
     cache.get(key("a"))
     cache.put(key("d"), b"1")  # the hand passes a and takes b
     assert [name for name in "abcd" if cache.get(key(name))] == ["a", "c", "d"]
+
+
+@pytest.mark.parametrize("input_bytes", [8, 80, 800])
+def test_a_full_cache_takes_no_more_memory_than_it_says(input_bytes: int) -> None:
+    capacity_bytes = 2**21
+    tracemalloc.start()
+    try:
+        cache = Cache(capacity_bytes)
+        for number in range(20_000):
+            cache.put(("deployed", number.to_bytes(input_bytes, "big")), b"%d.5" % number)
+        assert 0.8 * capacity_bytes < cache.size_bytes <= capacity_bytes
+        assert tracemalloc.get_traced_memory()[1] <= 1.1 * capacity_bytes
+    finally:
+        tracemalloc.stop()
 
 
 def test_the_second_chance_is_one_only() -> None:

@@ -5,7 +5,6 @@ PORT and PORT2 are its ports, ``served/models.py`` (on the path) has its model.
 
 from __future__ import annotations
 
-import signal
 import sys
 from typing import Any
 
@@ -33,8 +32,6 @@ def up(connection: ClipperConnection) -> None:
 
 def main() -> None:
     """Do what the command line says."""
-    # start.py waits for the signals, and children inherit what it blocks.
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
     connection = ClipperConnection(LocalContainerManager(f"bench-{models.PORT}", models.PORT, models.PORT2))
     if sys.argv[1] == "up":
         up(connection)

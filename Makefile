@@ -19,6 +19,12 @@ $(BIN)/.demo-ready: pyproject.toml | $(BIN)/python
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docker]'
 	@touch $@
 
+# Nor do the lessons: this is all that a class installs.
+$(BIN)/.lab-ready: pyproject.toml | $(BIN)/python
+	@echo "Installing JupyterLab and what the lessons use into $(VENV) (about a minute the first time)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[lab]'
+	@touch $@
+
 $(BIN)/.ready: pyproject.toml | $(BIN)/python
 	@echo "Installing clipper_magic and its tools into $(VENV) (about a minute the first time)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
@@ -49,7 +55,7 @@ test-notebooks: setup  ## execute the lessons in both languages and compare with
 notebooks: setup  ## rebuild the French lessons from the English ones and execute both
 	$(BIN)/python -m notebooks.build --execute
 
-lab: setup  ## open the lessons in JupyterLab
+lab: $(BIN)/.lab-ready  ## open the lessons in JupyterLab
 	$(BIN)/jupyter lab --notebook-dir notebooks
 
 lint: setup  ## ruff and mypy

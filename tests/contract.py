@@ -39,6 +39,7 @@ from clipper_magic.managers.waiting import wait_for
 
 LONG_SLO_MICROS = 20_000_000  # a slow machine must not turn a prediction into a default
 PATIENCE_S = 60.0
+LOADING_PATIENCE_S = 240.0  # a build comes before it, and a slow machine may be building something else
 NO_MODEL = "No connected models found for query"
 TOO_LATE = "Failed to retrieve a prediction response within the specified latency SLO"
 
@@ -545,8 +546,10 @@ print(json.dumps([connection.get_query_addr(), connection.get_all_apps()]))
             return any("trying" in connection.cm.tail_log(replica) for replica in replicas)
 
         def interrupt_once_it_loads() -> None:
-            assert wait_for(is_trying, PATIENCE_S)
-            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            try:
+                assert wait_for(is_trying, LOADING_PATIENCE_S)
+            finally:  # without it the deployment would wait for minutes
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
         watcher = threading.Thread(target=interrupt_once_it_loads)
         watcher.start()

@@ -195,11 +195,8 @@ class Containers:
         return dict(json.loads(output)) if code == 0 else None
 
     def keep_running(self, container: Container) -> None:
-        """Have the engine restart a container whenever it crashes, and after a restart of the machine or its own.
-
-        With "unless-stopped" an engine that was killed would leave everything stopped: when it starts again, it ends
-        the containers that outlived it, and takes that for somebody's wish.
-        """
+        """Have the engine restart a container whenever it crashes, and after a restart of the machine or its own."""
+        # Not "unless-stopped": to an engine that was killed, what outlived it and had to be ended was stopped.
         container.update(restart_policy={"Name": "always"})
 
     @staticmethod

@@ -184,13 +184,18 @@ def test_model_reaches_the_outside_only_by_option(
     allow_network: bool,
     expected: str,
 ) -> None:
-    connection = connect(allow_network=allow_network, with_metrics=False)
-    connection.start_clipper()
+    first = connect(allow_network=allow_network, with_metrics=False)
+    first.start_clipper()
+    # Another interpreter deploys, and does not know of the option: what counts is how the cluster was started.
+    connection = connect(cluster_name=first.cm.cluster_name)
+    connection.connect()
     serve(connection, "traveller", opens_a_connection)
 
     address = [float(number) for number in outside[0].split(".")]
 
     assert output(connection, "traveller", [*address, float(outside[1])]) == expected
+    (replica,) = backend.members(first.cm.cluster_name, Role.MODEL_REPLICA)
+    assert (replica.attrs["HostConfig"]["Dns"] == []) == allow_network
 
 
 @pytest.fixture
@@ -428,34 +433,6 @@ def test_external_redis_at_its_own_port(
     finally:
         redis.remove(force=True, v=True)
         network.remove()
-
-
-def test_state_is_kept_by_option(
-    connect: Callable[..., ClipperConnection], backend: DockerBackend, log: pytest.LogCaptureFixture
-) -> None:
-    first = connect(keep_state=True, with_metrics=False)
-    name = first.cm.cluster_name
-    first.start_clipper()
-    serve(first, "kept")
-    first.set_num_replicas("kept", 2)
-    # Another interpreter stops it, and does not know of the option.
-    connect(cluster_name=name).stop_all()
-    assert "Kept the state in volume" in log.text
-    assert backend.members(name) == []
-
-    again = connect(cluster_name=name, keep_state=True, with_metrics=False)
-    again.start_clipper()
-
-    assert "Taking up the state" in log.text
-    assert (again.get_all_apps(), again.get_linked_models("kept")) == (["kept"], ["kept"])
-    assert again.get_num_replicas("kept") == 2
-    assert output(again, "kept", [1.0, 2.0]) == 3.0
-    again.stop_all()
-
-    forgetful = connect(cluster_name=name, with_metrics=False)
-    forgetful.start_clipper()
-    assert "Forgetting the state of an earlier cluster" in log.text
-    assert forgetful.get_all_apps() == []
 
 
 def test_connect_starts_what_was_stopped(connect: Callable[..., ClipperConnection], backend: DockerBackend) -> None:

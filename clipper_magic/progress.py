@@ -7,6 +7,8 @@ state only. In a terminal the running line is rewritten and then erased.
 from __future__ import annotations
 
 import logging
+import re
+import shutil
 import sys
 import threading
 import uuid
@@ -17,6 +19,9 @@ from IPython.display import display
 
 from clipper_magic.log import DATE_FORMAT, LINE_FORMAT, get_logger
 from clipper_magic.render import Bundle, report, running
+
+_ORIGIN = re.compile(r"^.*? \[[\w.]+:\d+\] (?:\[[^\]]*\] )?")
+"""What stands before the message of a log line: time, level, file and the cluster's name."""
 
 
 class Area:
@@ -88,14 +93,15 @@ class Area:
         """Keep a log line; show it behind what is being done."""
         self.log.append(line)
         if self._doing and threading.get_ident() == self._owner:
-            self._show_running(line.split("] ", 1)[-1])
+            self._show_running(_ORIGIN.sub("", line))
 
     def _show_running(self, step: str = "") -> None:
         bundle = running(self._doing, step)
         if self.live:
             self._show(bundle)
         elif sys.stdout.isatty():
-            sys.stdout.write(f"\r\x1b[K{bundle['text/plain'][:100]}")
+            width = shutil.get_terminal_size().columns - 1  # a line that wraps could not be rewritten
+            sys.stdout.write(f"\r\x1b[K{bundle['text/plain'][:width]}")
             sys.stdout.flush()
 
     def _erase_line(self) -> None:

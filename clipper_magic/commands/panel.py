@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from importlib import import_module
 from types import SimpleNamespace
@@ -41,7 +42,8 @@ def panel(session: Session, args: SimpleNamespace) -> Panel | Still:
         return session.panel  # type: ignore[no-any-return]
     looker.look()
     looker.close()
-    return Still(looker.still(), html=form == "html")
+    width = None if session.in_kernel else shutil.get_terminal_size().columns
+    return Still(looker.still(width=width), html=form == "html")
 
 
 def _form(session: Session) -> str:

@@ -71,8 +71,8 @@ class Looker:
         self.gone = ""
         self.figures = self.history.add(self._status, metrics, self._observed, dict(self.asked), time.monotonic())
 
-    def still(self, message_id: str = "panel.live") -> Bundle:
-        """Return what was seen last, standing still."""
+    def still(self, message_id: str = "panel.live", width: int | None = None) -> Bundle:
+        """Return what was seen last, standing still; for ``width`` see `static.bundle`."""
         texts = self.session.texts
         slo = slo_words(self.figures, texts)
         asked_lately = [app.name for app in self.figures.apps if self.history.asked_lately(app.name)]
@@ -84,7 +84,7 @@ class Looker:
             addr=self.connection.get_query_addr() if self.connection.connected else "",
             time=time.strftime("%H:%M:%S"),
         )
-        return static.bundle(title, Board(texts).rows(self.figures), charts, texts)
+        return static.bundle(title, Board(texts).rows(self.figures), charts, texts, width)
 
     def close(self) -> None:
         """Close its connections."""

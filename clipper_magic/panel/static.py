@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 from clipper_magic.panel import chart
@@ -10,10 +11,17 @@ from clipper_magic.render import Bundle, escape, html_table, text_table
 from clipper_magic.wording import Texts
 
 _COLUMNS = ("app", "model", "state", "replicas", "latency", "qps", "batch", "cache", "defaults")
+_INDENT = "    "
 _ON_ONE_LINE = ("state", "latency", "qps", "batch", "cache")
 
 
-def bundle(title: str, rows: Sequence[Row], charts: Mapping[str, tuple[bytes, float, str]], texts: Texts) -> Bundle:
+def bundle(
+    title: str,
+    rows: Sequence[Row],
+    charts: Mapping[str, tuple[bytes, float, str]],
+    texts: Texts,
+    width: int | None = None,
+) -> Bundle:
     """Return the panel as HTML and as text.
 
     Parameters
@@ -24,12 +32,17 @@ def bundle(title: str, rows: Sequence[Row], charts: Mapping[str, tuple[bytes, fl
     charts : mapping of application to (curves, SLO in seconds, its label)
         Only applications that were asked lately.
     texts : Texts
+    width : int, optional
+        Characters a line of the terminal that shows the text: a table that is wider becomes one paragraph a row.
     """
     heads = [texts(f"panel.head_{name}") for name in _COLUMNS]
     body = [_cells(row, texts) for row in rows]
     pictures = "".join(_picture(app, *values, texts) for app, values in charts.items())
     table = html_table(heads, [_unbroken(cells) for cells in body], title) if body else f"<div>{escape(title)}</div>"
-    plain = f"{title}\n{text_table(heads, body)}" if body else title
+    words = text_table(heads, body) if body else ""
+    if width is not None and max(map(len, words.splitlines()), default=0) > width:
+        words = "\n".join(_paragraph(heads, cells, width) for cells in body)
+    plain = f"{title}\n{words}" if body else title
     return {"text/html": table + pictures, "text/plain": plain}
 
 
@@ -41,6 +54,18 @@ def _cells(row: Row, texts: Texts) -> list[str]:
     app = f"{row['app']} ({row['facts']})" if row["first"] and row["facts"] else row["app"] if row["first"] else ""
     state = f"{row['glyph']} {row['state']}"
     return [app, model, state, replicas, row["latency"], row["qps"], row["batch"], row["cache"], defaults]
+
+
+def _paragraph(heads: Sequence[str], cells: Sequence[str], width: int) -> str:
+    """Return a row as a few lines: application, model with its state and replicas, then the figures by name."""
+    app, model, state, replicas, *figures = cells
+    lines = [app] if app else []
+    lines.append("  " + "  ".join(filter(None, (model, state, replicas))))
+    named = [
+        f"{head} {figure}".replace(" ", "\u00a0") for head, figure in zip(heads[4:], figures, strict=True) if figure
+    ]
+    lines += textwrap.wrap(" · ".join(named), width, initial_indent=_INDENT, subsequent_indent=_INDENT)
+    return "\n".join(lines).replace("\u00a0", " ")
 
 
 def _unbroken(cells: Sequence[str]) -> list[str]:

@@ -260,6 +260,25 @@ def test_the_still_form_reads_in_a_terminal() -> None:
     assert re.match(r"hello \(doubles · SLO 100\u202fms\) +m:2 \(courante\) +● en service +3/3 ", lines[2])
 
 
+def test_a_narrow_terminal_gets_a_paragraph_a_row() -> None:
+    history, texts = History(), Texts("en")
+    for i in range(3):
+        found = history.add(STATUS, answers(100 * i, defaults=2 * i), None, {}, float(i))
+    rows = Board(texts).rows(found)
+    wide = static.bundle("Cluster", rows, {}, texts)["text/plain"]
+    narrow = static.bundle("Cluster", rows, {}, texts, 60)["text/plain"].splitlines()
+
+    assert static.bundle("Cluster", rows, {}, texts, 200)["text/plain"] == wide
+    assert narrow[:5] == [
+        "Cluster",
+        "hello (doubles · SLO 100 ms)",
+        "  m:2 (current)  ● serving  3/3",
+        "    Latency p50 / p95 / p99 1.2 / 3.4 / 9.0 ms ·",
+        "    Queries/s 100 · Batch size 3.2 · Cache hits 50% ·",
+    ]
+    assert max(map(len, narrow)) <= 60
+
+
 def test_an_empty_cluster_has_a_still_form() -> None:
     empty = static.bundle("Cluster", [], {}, Texts("en"))
 

@@ -12,6 +12,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,13 +24,55 @@ from notebooks import build
 SCRIPTS = build.HERE / "scripts"
 ANSWER = re.compile(r"^'(?P<json>\{.*\})', \d+\.\d+ ms$", re.MULTILINE)
 
+# The calls of Clipper's own example, examples/basic_query, in their order and with their arguments; its imports name
+# our package, and where no engine is, the other manager.
+BASIC_QUERY = """
+import json, signal, sys, threading
+from datetime import datetime
+import numpy as np
+import requests
+from clipper_magic import ClipperConnection, {manager}
+from clipper_magic.deployers import python as python_deployer
+
+def feature_sum(xs):
+    return [str(sum(x)) for x in xs]
+
+def stop_clipper(signal_number, frame):
+    print("Stopping Clipper...")
+    clipper_conn = ClipperConnection(DockerContainerManager())
+    clipper_conn.stop_all()
+    sys.exit(0)
+
+def predict(addr, x):
+    begun = datetime.now()
+    url, headers = f"http://{{addr}}/simple-example/predict", {{"Content-type": "application/json"}}
+    r = requests.post(url, headers=headers, data=json.dumps({{"input": list(x)}}))
+    print("'%s', %f ms" % (r.text, (datetime.now() - begun).total_seconds() * 1000.0), flush=True)
+
+signal.signal(signal.SIGINT, stop_clipper)
+clipper_conn = ClipperConnection(DockerContainerManager())
+clipper_conn.start_clipper()
+python_deployer.create_endpoint(clipper_conn, "simple-example", "doubles", feature_sum)
+try:
+    while True:
+        predict(clipper_conn.get_query_addr(), np.random.random(200))
+        threading.Event().wait(0.2)
+except Exception:
+    clipper_conn.stop_all()
+    raise
+"""
+MANAGERS = {"local": "LocalContainerManager as DockerContainerManager", "docker": "DockerContainerManager"}
+
 Environment = dict[str, str]
 
 
-def start_script(name: str, environment: Environment) -> subprocess.Popen[str]:
-    """Start a script in its folder, in a session of its own: a Ctrl-C meant for it goes to nobody else."""
+def start_script(name: str, environment: Environment, *code: str) -> subprocess.Popen[str]:
+    """Start a script in its folder, in a session of its own: a Ctrl-C meant for it goes to nobody else.
+
+    With the name "-c", what runs is `code`.
+    """
     return subprocess.Popen(
-        [sys.executable, name],
+        [sys.executable, "-W", "error", name, *code],
         cwd=SCRIPTS,
         env=environment,
         stdout=subprocess.PIPE,
@@ -50,6 +93,23 @@ def run_script(name: str, environment: Environment) -> str:
 def answers_in(output: str) -> list[dict[str, object]]:
     """Return the answers that a script printed."""
     return [json.loads(found["json"]) for found in ANSWER.finditer(output)]
+
+
+def ask_until_ctrl_c(script: subprocess.Popen[str]) -> None:
+    """Let a script that asks without end print two answers, end it, and see that it has stopped its cluster."""
+    with script:
+        seen = ""
+        while len(answers_in(seen)) < 2:
+            line = script.stdout.readline()
+            assert line, f"it ended before Ctrl-C: {seen}"
+            seen += line
+        script.send_signal(signal.SIGINT)
+        rest, _ = script.communicate(timeout=120)
+
+    assert script.returncode == 0, rest
+    assert "Stopping Clipper..." in rest
+    assert "Traceback" not in rest
+    assert all(not answer["default"] for answer in answers_in(seen))
 
 
 def left_of(cluster: str) -> list[str]:
@@ -91,19 +151,24 @@ class LessonsContract:
         assert 0 < answer["output"] < 10
 
     def test_basic_query_answers_until_ctrl_c_and_stops_its_cluster(self, environment: Environment):
-        with start_script("basicQuery.py", environment) as script:
-            seen = ""
-            while len(answers_in(seen)) < 2:
-                line = script.stdout.readline()
-                assert line, f"it ended before Ctrl-C: {seen}"
-                seen += line
-            script.send_signal(signal.SIGINT)
-            rest, _ = script.communicate(timeout=120)
+        ask_until_ctrl_c(start_script("basicQuery.py", environment))
 
-        assert script.returncode == 0, rest
-        assert "Stopping Clipper..." in rest
-        assert "Traceback" not in rest
-        assert all(not answer["default"] for answer in answers_in(seen))
+    def test_clippers_own_basic_query_runs_with_the_package_renamed(self, environment: Environment):
+        """It names no cluster, so this is "default-cluster": one that somebody runs here is left alone."""
+        with tempfile.TemporaryDirectory(prefix="basic") as directory:
+            own = environment | {"XDG_RUNTIME_DIR": directory}
+            if self.backend == "docker" and containers_with("default-cluster"):
+                pytest.skip("somebody runs a cluster default-cluster on this engine")
+
+            code = BASIC_QUERY.format(manager=MANAGERS[self.backend])
+            ask_until_ctrl_c(start_script("-c", own, code))
+
+            assert [*processes_with(directory), *Path(directory).iterdir()] == []
+        if self.backend == "docker":
+            from clipper_magic import DockerContainerManager
+
+            assert containers_with("default-cluster") == []
+            DockerContainerManager().remove_image("default-cluster-simple-example:1")
 
     def test_close_clipper_stops_what_was_left_running_and_is_harmless_twice(self, environment: Environment):
         cluster = environment["CLIPPER_CLUSTER"]

@@ -9,6 +9,7 @@ from clipper_magic.panel.figures import AppFigures, Figures, VersionFigures
 from clipper_magic.wording import Texts
 
 NOTHING = "–"
+LEAST_SHARE = 0.001
 
 Row = dict[str, Any]
 
@@ -127,7 +128,8 @@ class Board:
     def _share(self, value: float | None) -> str:
         if value is None:
             return NOTHING
-        percent = self.texts.number(100 * value, ".1f" if 0 < value < 0.1 else ".0f")
+        percent = self.texts.number(100 * max(value, LEAST_SHARE), ".1f" if value < 0.0995 else ".0f") if value else "0"
+        percent = f"<{percent}" if 0 < value < LEAST_SHARE else percent  # a few are not none
         return f"{percent}{self.texts.space}%" if self.texts.language == "fr" else f"{percent}%"
 
 
@@ -137,4 +139,4 @@ def slo_words(figures: Figures, texts: Texts) -> Mapping[str, tuple[float, str]]
 
 
 def _digits(value: float) -> str:
-    return ".0f" if abs(value) >= 10 or value == 0 else ".1f" if abs(value) >= 1 else ".2f"
+    return ".0f" if abs(value) >= 9.95 or value == 0 else ".1f" if abs(value) >= 0.995 else ".2f"

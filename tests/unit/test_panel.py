@@ -221,6 +221,19 @@ def test_latencies_have_the_unit_of_the_largest(values_s: tuple[float | None, ..
 
 
 @pytest.mark.parametrize(
+    ("value", "words"),
+    [(0.0, "0%"), (0.0002, "<0.1%"), (0.001, "0.1%"), (0.0996, "10%"), (0.5, "50%"), (1.0, "100%"), (None, NOTHING)],
+)
+def test_a_share_that_is_not_zero_does_not_read_zero(value: float | None, words: str) -> None:
+    assert Board(Texts("en"))._share(value) == words
+
+
+@pytest.mark.parametrize(("value", "words"), [(0.0, "0"), (0.9999, "1.0"), (1.04, "1.0"), (9.97, "10"), (0.25, "0.25")])
+def test_a_number_has_two_digits_or_more(value: float, words: str) -> None:
+    assert Board(Texts("en"))._number(value) == words
+
+
+@pytest.mark.parametrize(
     ("exponent", "label"), [(-6, "1 µs"), (-4, "100 µs"), (-3, "1 ms"), (-1, "100 ms"), (0, "1 s")]
 )
 def test_decades_have_short_labels(exponent: int, label: str) -> None:

@@ -118,12 +118,9 @@ class ContainerManager(ABC):
     ----------
     cluster_name : str
         Identity of the cluster: two managers with the same name mean the same cluster.
-    images_outlive_cluster : bool
-        Whether ``stop_all`` leaves the images of models, for the next cluster.
     """
 
     cluster_name: str
-    images_outlive_cluster: bool = False
 
     @abstractmethod
     def start_clipper(self, options: ClusterOptions) -> None:
@@ -211,6 +208,10 @@ class ContainerManager(ABC):
     @abstractmethod
     def remove_image(self, image: str) -> None:
         """Delete an image that nothing runs; an unknown one is no error."""
+
+    def list_images(self) -> list[str]:
+        """Return the images of the cluster's models that ``stop_all`` leaves; works unconnected."""
+        return []
 
     @abstractmethod
     def stop_all(self, graceful: bool = True) -> StopReport:

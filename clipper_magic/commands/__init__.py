@@ -17,10 +17,11 @@ from clipper_magic.commands import (
     panel,
     queries,
     speech,
+    stop,
 )
 from clipper_magic.commands.grammar import Command
 
-_MODULES = (cluster, doctor, applications, deploy, checks, models, images, queries, logs, panel, speech)
+_MODULES = (cluster, stop, doctor, applications, deploy, checks, models, images, queries, logs, panel, speech)
 
 REGISTRY: Mapping[str, Command] = MappingProxyType(
     {command.name: command for command in (*(c for module in _MODULES for c in module.COMMANDS), deploy.DEPLOY_CELL)}

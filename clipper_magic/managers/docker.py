@@ -101,8 +101,6 @@ class DockerContainerManager(ContainerManager):
         If an argument cannot work.
     """
 
-    images_outlive_cluster = True
-
     def __init__(
         self,
         cluster_name: str = "default-cluster",
@@ -296,6 +294,11 @@ class DockerContainerManager(ContainerManager):
 
     def _refresh_metrics(self, cluster: DockerCluster) -> None:
         docker_metrics.refresh(self.cluster_name, cluster, self.public_hostname, self._lifecycle.members())
+
+    def list_images(self) -> list[str]:
+        """Return the images of the cluster's models: the engine keeps them."""
+        with engine_errors():
+            return self._images.names()
 
     def remove_image(self, image: str) -> None:
         """Delete a model image that no container runs."""

@@ -256,6 +256,11 @@ class DockerImages:
         if image.image_id(self._client, name) is None and self._pull(name):
             raise ImageBuildError.of("image-not-found", image=name)
 
+    def names(self) -> list[str]:
+        """Return the names of the cluster's model images that are here."""
+        filters = {"label": [f"{key}={value}" for key, value in self._labels.items()]}
+        return sorted(tag for each in self._client.images.list(filters=filters) for tag in each.tags)
+
     def remove(self, name: str) -> None:
         """Delete an image of this cluster that nothing runs; an unknown one or a foreign one is no error."""
         try:

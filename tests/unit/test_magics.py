@@ -551,15 +551,19 @@ def test_stop_all_twice(serving: Shell, world: World, capsys: Capture) -> None:
 def test_images_that_outlive_a_cluster_are_told(
     serving: Shell, monkeypatch: pytest.MonkeyPatch, capsys: Capture, line: str, removed: list[str], sentence: str
 ) -> None:
+    here = ["default-cluster-sum-model:1", "default-cluster-sum-model:2"]
     gone: list[str] = []
     manager = type(serving.session.connection.cm)
-    monkeypatch.setattr(manager, "images_outlive_cluster", True)
+    monkeypatch.setattr(manager, "list_images", lambda self: [image for image in here if image not in gone])
     monkeypatch.setattr(manager, "remove_image", lambda self, image: gone.append(image))
     said(capsys)
     serving.run(f"%clipper stop {line};")
 
     assert gone == removed
     assert sentence in said(capsys)
+    serving.run("%clipper stop --all --images;")
+    assert gone == here
+    assert ("Nothing to stop." if removed else "2 images removed.") in said(capsys)
 
 
 def test_state_that_is_kept_is_told_at_every_step(shell: Shell, capsys: Capture) -> None:

@@ -16,6 +16,7 @@ from clipper_magic.commands.kinds import JSON as JSON_KIND
 from clipper_magic.commands.session import Session
 from clipper_magic.container_manager import Role
 from clipper_magic.exceptions import BackendError, BadQueryError, FrontendUnreachableError
+from clipper_magic.messages import phrases
 from clipper_magic.render import Batch, Metrics, Prediction
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def _reason(session: Session, connection: ClipperConnection, app: dict[str, Any]
     raised = RAISED.fullmatch(explanation)
     if raised:
         return texts("predict.raised", **raised.groupdict(), model=model)
-    return texts("predict.other", explanation=explanation)
+    return texts("predict.other", explanation=phrases.translate(explanation, texts.language))
 
 
 def metrics(session: Session, args: SimpleNamespace) -> Metrics | str:

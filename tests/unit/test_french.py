@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import clipper_magic
+import serving_image
 from clipper_magic.messages import catalogue, phrases
 
 ENTRIES = [
@@ -120,7 +121,10 @@ def handed_in(tree: ast.AST) -> Iterator[str]:
                     yield from pieces(value)
 
 
-TREES = [ast.parse(path.read_text(encoding="utf-8")) for path in Path(clipper_magic.__file__).parent.rglob("*.py")]
+TREES, SERVING = (
+    [ast.parse(path.read_text(encoding="utf-8")) for path in Path(str(package.__file__)).parent.rglob("*.py")]
+    for package in (clipper_magic, serving_image)
+)
 LOGGED = {"was killed", "did not answer its health checks"}
 
 
@@ -134,7 +138,7 @@ def test_every_reason_that_the_program_gives_has_its_french() -> None:
 
 def test_every_phrase_is_still_said() -> None:
     """A phrase that no module says any more is no use; those of the operating system are said by it."""
-    said = {text for tree in TREES for node in ast.walk(tree) for text in pieces(node)}
+    said = {text for tree in TREES + SERVING for node in ast.walk(tree) for text in pieces(node)}
     system = {"connection refused", "permission denied", "no such file or directory"}
 
     assert {phrase for phrase in phrases.load("fr") if re.sub(r"\{\w+\}", "{}", phrase) not in said} - system == set()

@@ -22,7 +22,8 @@ def up(connection: ClipperConnection) -> None:
     predict = models.load()
 
     def predict_rows(xs: Any) -> Any:
-        return predict(xs.tolist())
+        # The cluster gives its models numpy arrays: what a forest takes, while a sum is faster over Python's floats.
+        return predict(xs if models.WORKLOAD == "w3" else xs.tolist())
 
     connection.start_clipper()
     connection.register_application(NAME, "doubles", "-1.0", SLO_MICROS)

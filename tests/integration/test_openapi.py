@@ -37,8 +37,9 @@ CHECKS = [
     unsupported_method,
     negative_data_rejection,
 ]
-# The same requests every time, so that a failure is a change in the code and not luck. A search for new failures is
-# another thing: derandomize=False and some thousand examples, by hand.
+# The same requests every time (as far as Hypothesis goes: it also draws from the constants of the modules that are
+# loaded), so that a failure is a change in the code and not luck. A search for new failures is another thing:
+# derandomize=False and some thousand examples, by hand.
 FUZZ = settings(
     max_examples=25,
     deadline=None,
@@ -59,17 +60,20 @@ REGISTERED: dict[str, dict[str, Any]] = {
         "batch_size": -1,
         "replicas": [],
     },
+    "add_model_links": {"app_name": "hello", "model_names": ["sum"]},
 }
-LINK = {"app_name": "hello", "model_names": ["sum"]}
+REMOVED: dict[str, tuple[str, dict[str, Any]]] = {
+    "add_app": ("delete_app", {"name": "hello"}),
+    "add_model": ("delete_versioned_model", {"model_name": "sum", "model_version": "1"}),
+    "add_model_links": ("delete_model_links", {"app_name": "hello", "model_names": ["sum"]}),
+}
 # What half of the requests name instead of the noise that was made for them, so that they get beyond "does not exist".
 KNOWN: dict[str, Any] = {
-    "name": "hello",
-    "app_name": "hello",
-    "model_name": "sum",
-    "model_names": ["sum"],
-    "model_version": "1",
+    **REGISTERED["add_app"],
+    **REGISTERED["add_model"],
+    **REGISTERED["add_model_links"],
+    "uid": 0,
     "replica_id": 0,
-    "replicas": [],
     "input": [1.5, 2.5],
     "version": "1",
 }
@@ -126,10 +130,10 @@ def wait_until_healthy(address: str) -> None:
             assert time.monotonic() < give_up, f"{address} does not answer"
 
 
-def register(management: str, linked: bool) -> None:
-    """See to it that an application and a model are registered, whatever a request before has removed."""
-    link = ("add_model_links" if linked else "delete_model_links", LINK)
-    for verb, body in (*REGISTERED.items(), link):
+def register(management: str, operation: str) -> None:
+    """See to it that everything is registered, whatever a request before has removed, but what `operation` adds."""
+    removed = [entry for verb, entry in REMOVED.items() if operation.endswith(f"/{verb}")]
+    for verb, body in (*REGISTERED.items(), *removed):
         answer = requests.post(f"http://{management}/admin/{verb}", json=body, timeout=DEADLINE_S)
         assert answer.status_code in (200, 400), answer.text  # 400: it is so already
 
@@ -169,7 +173,7 @@ def fuzz_operation(cases: st.SearchStrategy[schemathesis.Case], management: str,
     @FUZZ
     @given(cases)
     def keeps_to_its_document(case: schemathesis.Case) -> None:
-        register(management, linked=not case.path.endswith("add_model_links"))
+        register(management, case.path)
         name_what_is_known(case)
         answer = case.call_and_validate(checks=CHECKS, session=session, timeout=DEADLINE_S)
         statuses.add(answer.status_code)

@@ -77,12 +77,13 @@ class Metrics(dict[str, Any]):
 
     def _repr_html_(self) -> str:
         tables = (
-            f"<details open><summary>{kind}</summary>{html_table(*rest)}</details>" for kind, *rest in self._tables()
+            f"<details open><summary>{kind}</summary>{html_table(heads, body)}</details>"
+            for kind, heads, body in self._tables()
         )
         return "".join(tables) or code(dict(self))
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        tables = (f"{kind}\n{text_table(*rest)}" for kind, *rest in self._tables())
+        tables = (f"{kind}\n{text_table(heads, body)}" for kind, heads, body in self._tables())
         printer.text("\n\n".join(tables) or repr(dict(self)))
 
 

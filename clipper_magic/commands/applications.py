@@ -100,7 +100,10 @@ def link(session: Session, args: SimpleNamespace) -> None:
 
 def unlink(session: Session, args: SimpleNamespace) -> None:
     """``unlink_model_from_app``."""
-    session.connected().unlink_model_from_app(args.app, args.model)
+    connection = session.connected()
+    lookup.known_app(connection, args.app)
+    lookup.known_model(connection, args.model)
+    connection.unlink_model_from_app(args.app, args.model)
     session.say("apps.unlinked", app=args.app, model=args.model)
 
 

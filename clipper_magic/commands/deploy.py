@@ -186,6 +186,7 @@ def endpoint(session: Session, args: SimpleNamespace) -> Info:
     values = {**vars(args), "app": name, "slo_micros": slo_micros}
     if args.input_type is None:
         raise ClipperUsageError.of("input-type-needed", model=name)
+    cells.find_function(session.shell, args.func)  # before anything is registered
     is_new = applications.app_or_none(connection, name) is None
     applications.register(session, SimpleNamespace(**values))
     try:

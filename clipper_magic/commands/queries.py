@@ -37,6 +37,8 @@ def predict(session: Session, args: SimpleNamespace) -> Prediction | Batch:
     key, value = inputs_of(args.json, app["input_type"])
     body = {key: value}
     if args.version is not None:
+        for model in app["linked_models"]:
+            lookup.known_version(connection, model, args.version)
         body["version"] = args.version
     answer = _post(connection.get_query_addr(), app, body)
     if "batch_predictions" in answer:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pexpect
 import pytest
 from kernels import Kernel, kernel
 
@@ -245,6 +246,33 @@ print("requests" in sys.modules, "docker" in sys.modules, "ipywidgets" in sys.mo
 
     assert done.stdout == "[] []\nFalse False False\n"
     assert done.stderr == ""
+
+
+def test_tab_completes_in_a_terminal(tmp_path: Path, new_cluster_name: Callable[[], str]) -> None:
+    """With the real line editor, on the far side of a pseudo-terminal."""
+    environ = {k: v for k, v in os.environ.items() if not k.startswith(("CLIPPER_", "LC_", "LANG"))}
+    name = new_cluster_name()
+    environ |= {"CLIPPER_BACKEND": "local", "CLIPPER_CLUSTER": name, "IPYTHONDIR": str(tmp_path), "LC_ALL": "C.UTF-8"}
+    environ |= {"TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1"}
+    command = ["-m", "IPython", "--no-banner", "--no-confirm-exit", "--colors=nocolor"]
+    terminal = pexpect.spawn(
+        sys.executable, command, env=environ, cwd=tmp_path, encoding="utf-8", dimensions=(40, 100), timeout=60
+    )
+    try:
+        setup = "%clipper register hello-world --input-type doubles --default-output 0 --slo 1s;"
+        for number, line in enumerate(("%load_ext clipper_magic", "%clipper start;", setup), 1):
+            terminal.expect_exact(f"[{number}]:")
+            terminal.send(f"{line}\r")
+        terminal.expect_exact("[4]:")
+        terminal.send("x = %clipper predict hello-w\t")
+        terminal.expect_exact("orld")
+        terminal.send(" [1]\r")
+        terminal.expect_exact("[5]:")
+        terminal.send("y = %clipper rollb\t")
+        terminal.expect_exact("ack")
+    finally:
+        terminal.close(force=True)
+        LocalContainerManager(name).stop_all()
 
 
 TRANSCRIPT = """\

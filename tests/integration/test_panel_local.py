@@ -109,6 +109,20 @@ def test_a_button_that_fails_says_why_in_the_panel(live: Kernel) -> None:
     assert [output["output_type"] for output in ran.outputs] == ["execute_result"]
 
 
+@pytest.mark.parametrize("failure", ["SourceError('gone')", "ZeroDivisionError()"])
+def test_its_threads_never_say_a_word_in_a_cell(live: Kernel, failure: str) -> None:
+    """Neither while all is well nor when looking fails: what a thread writes lands in whichever cell runs."""
+    live.ok("from clipper_magic.panel.source import SourceError\nmetrics = panel.looker._source.metrics")
+    ran = live.ok(
+        f"def fail():\n    raise {failure}\n"
+        "def look(times):\n    start = panel._tick\n    wait_for(lambda: panel._tick >= start + times)\n"
+        "look(20)\npanel.looker._source.metrics = fail\nbegun = time.monotonic()\n"
+        "wait_for(lambda: time.monotonic() > begun + 2)\npanel.looker._source.metrics = metrics\nlook(20)"
+    )
+
+    assert ran.outputs == []
+
+
 def test_nonsense_from_the_browser_is_ignored(live: Kernel) -> None:
     ran = live.ok(
         "for message in ({}, {'do': 'replicas'}, {'do': 'replicas', 'key': 'a:1', 'n': -1}, {'do': 'x'}, {'do': 3}):\n"

@@ -60,7 +60,8 @@ MESSAGES = [
         "%clipper register a --input-type doubles --default-output x",
         "one-of",
         "ClipperUsageError: Either --slo or --slo-micros is needed, and not both. Fix: Write one of them.",
-        "ClipperUsageError: Il faut soit --slo, soit --slo-micros, mais pas les deux. Solution : Écrivez l’un des deux.",
+        "ClipperUsageError: Il faut soit --slo, soit --slo-micros, mais pas les deux. Solution : "
+        "Écrivez l’un des deux.",
     ),
     (
         "%clipper register hello-world --input-type strings --default-output -1.0 --slo 100ms",
@@ -173,9 +174,9 @@ MESSAGES = [
         "cell-wanted",
         "ClipperUsageError: %%clipper_deploy needs the cell with the function below it. Fix: Write %%clipper_deploy "
         "NAME in the first line of the cell; %clipper deploy NAME --func F deploys a function from another cell.",
-        "ClipperUsageError: %%clipper_deploy attend, sous sa ligne, la cellule qui contient la fonction. Solution : Écrivez "
-        "%%clipper_deploy NAME en première ligne de la cellule ; %clipper deploy NAME --func F déploie une fonction "
-        "d’une autre cellule.",
+        "ClipperUsageError: %%clipper_deploy attend, sous sa ligne, la cellule qui contient la fonction. Solution : "
+        "Écrivez %%clipper_deploy NAME en première ligne de la cellule ; %clipper deploy NAME --func F déploie une "
+        "fonction d’une autre cellule.",
     ),
     (
         "%%clipper apps\nx = 1",
@@ -265,6 +266,53 @@ def test_no_command_shows_a_traceback_without_a_cluster(
 
     assert caught.value.code == "no-cluster"
     assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+LINE_COMMANDS = sorted(name for name, command in REGISTRY.items() if command.is_line)
+
+
+@pytest.mark.parametrize("language", ["en", "fr"])
+@pytest.mark.parametrize("name", LINE_COMMANDS)
+def test_every_command_refuses_a_bad_option_in_two_rows(
+    ready: Shell, capsys: pytest.CaptureFixture[str], name: str, language: str
+) -> None:
+    ready.run(f"%clipper lang {language};")
+    capsys.readouterr()
+    with pytest.raises(ClipperException) as caught:
+        ready.run(f"%clipper {name} --no-such-option 1")
+    [line] = capsys.readouterr().out.splitlines()
+
+    assert (caught.value.code, "--no-such-option" in line) == ("unknown-option", True)
+    assert len(line) <= TWO_ROWS
+
+
+UNKNOWN_NAMES = {
+    "unregister nobody": "no-app", "app nobody": "no-app", "link nobody sum-model": "no-app",
+    "link hello-world nobody": "no-model", "unlink nobody sum-model": "no-app", "unlink hello-world nobody": "no-model",
+    "linked nobody": "no-app", "deploy other --func feature_sum --app nobody": "no-app", "model nobody": "no-model",
+    "deploy other --func nobody": "function-not-found", "endpoint other --func nobody --input-type d":
+    "function-not-found", "test nobody [1] --input-type d": "function-not-found", "version nobody": "no-model",
+    "version nobody 1": "no-model", "rollback nobody": "no-model", "replicas nobody": "no-model",
+    "replicas nobody 2": "no-model", "replica nobody 0": "no-model", "predict nobody [1]": "no-app",
+    "logs nobody": "no-model", "logs nobody --errors": "no-model", "stop nobody": "no-model",
+    "stop sum-model:7": "no-version", "stop --inactive nobody": "no-model", "model sum-model:7": "no-version",
+    "help nobody": "unknown-command", "predict hello-world [1] --version 7": "no-version",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("language", ["en", "fr"])
+@pytest.mark.parametrize("line", UNKNOWN_NAMES)
+def test_every_command_refuses_an_unknown_name_in_two_rows(
+    ready: Shell, capsys: pytest.CaptureFixture[str], line: str, language: str
+) -> None:
+    ready.run(f"%clipper lang {language};")
+    capsys.readouterr()
+    with pytest.raises(ClipperException) as caught:
+        ready.run(f"%clipper {line}")
+    [said] = capsys.readouterr().out.splitlines()
+
+    assert caught.value.code == UNKNOWN_NAMES[line]
+    assert len(said) <= TWO_ROWS
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 
 from clipper_magic.panel import chart
-from clipper_magic.panel.board import Row
+from clipper_magic.panel.board import NOTHING, Row
 from clipper_magic.render import Bundle, escape, html_table, text_table
 from clipper_magic.wording import Texts
 
@@ -57,13 +57,12 @@ def _cells(row: Row, texts: Texts) -> list[str]:
 
 
 def _paragraph(heads: Sequence[str], cells: Sequence[str], width: int) -> str:
-    """Return a row as a few lines: application, model with its state and replicas, then the figures by name."""
+    """Return a row as a few lines: application, model with its state and replicas, then what was measured, by name."""
     app, model, state, replicas, *figures = cells
-    lines = [app] if app else []
+    lines = [app] if app.strip(NOTHING) else []
     lines.append("  " + "  ".join(filter(None, (model, state, replicas))))
-    named = [
-        f"{head} {figure}".replace(" ", "\u00a0") for head, figure in zip(heads[4:], figures, strict=True) if figure
-    ]
+    measured = [(head, figure) for head, figure in zip(heads[4:], figures, strict=True) if figure.strip(NOTHING)]
+    named = [f"{head} {figure}".replace(" ", "\u00a0") for head, figure in measured]
     lines += textwrap.wrap(" · ".join(named), width, initial_indent=_INDENT, subsequent_indent=_INDENT)
     return "\n".join(lines).replace("\u00a0", " ")
 

@@ -63,7 +63,7 @@ def test_ask_returns_the_json(client: AdminClient, monkeypatch: pytest.MonkeyPat
 
 def test_answer_that_is_no_json_is_not_of_clipper(client: AdminClient, monkeypatch: pytest.MonkeyPatch) -> None:
     answer_with(monkeypatch, as_response(200, {}, b"<html>"))
-    with pytest.raises(BackendError, match="not of Clipper"):
+    with pytest.raises(BackendError, match="not Clipper's"):
         client.ask("get_all_applications", verbose=False)
 
 

@@ -100,6 +100,7 @@ def private_environment(cluster: str, backend: str = "local") -> dict[str, str]:
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("CLIPPER_")}
     plain = {"CLIPPER_VERBOSE": "false", "CLIPPER_DEBUG": "false", "CLIPPER_CONFIRM_STOP": "false"}
+    plain["PYTHON_COLORS"] = "0"  # Python 3.13 colours tracebacks in notebooks, also those that a script prints
     return environment | plain | {"CLIPPER_BACKEND": backend, "CLIPPER_CLUSTER": cluster}
 
 

@@ -143,10 +143,10 @@ def serve(connection: ClipperConnection, name: str, function: Callable[[Any], An
 
 
 def snapshot(connection: ClipperConnection) -> tuple[Any, ...]:
-    """Return everything that is registered and what runs."""
+    """Return everything that is registered, what runs, and the images."""
     running = sorted(status.replica.address for status in connection.cm.list_replicas())
     models, replicas = connection.get_all_models(verbose=True), connection.get_all_model_replicas()
-    return connection.get_all_apps(verbose=True), models, replicas, running
+    return connection.get_all_apps(verbose=True), models, replicas, running, connection.cm.list_images()
 
 
 @pytest.fixture(scope="module")

@@ -30,13 +30,17 @@ class ModelVerbs(ReplicaVerbs):
     ) -> None:
         """Build an image of a model directory and deploy it: ``build_model``, then ``deploy_model``.
 
-        What can be refused is refused before anything is built.
+        What can be refused is refused before anything is built, and of what fails later no image is left.
         """
         self._require_connected()
         spec = ModelSpec(name, check_deployable(name, version), check_input_type(input_type), "unbuilt")
         self._register(spec, labels, batch_size, dry_run=True)
         image = self.build_model(name, version, model_data_path, base_image, container_registry, pkgs_to_install)
-        self.deploy_model(name, version, input_type, image, labels, num_replicas, batch_size)
+        try:
+            self.deploy_model(name, version, input_type, image, labels, num_replicas, batch_size)
+        except BaseException:
+            self.cm.remove_image(image)
+            raise
 
     def build_model(
         self,

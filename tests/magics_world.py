@@ -38,6 +38,13 @@ from serving_image.metrics import Registry
 from serving_image.sqlite_store import SQLiteStore
 from serving_image.state import ClusterState
 
+Capture = pytest.CaptureFixture[str]
+
+
+def said(capsys: Capture) -> str:
+    """Return what was printed since the last look."""
+    return capsys.readouterr().out
+
 
 class _Confirmed:
     """Query frontends that confirm at once."""

@@ -10,7 +10,17 @@ from collections.abc import Callable, Iterator
 import pytest
 from leftovers import containers_with, directories_with, processes_with
 
-pytest.register_assert_rewrite("contract", "frameworks_contract", "lessons_contract", "state_contract")
+pytest.register_assert_rewrite(
+    "contract_answers",
+    "contract_clusters",
+    "contract_deployments",
+    "contract_versions",
+    "contract_world",
+    "frameworks_contract",
+    "inputs_contract",
+    "lessons_contract",
+    "state_contract",
+)
 
 
 @pytest.fixture(scope="session")

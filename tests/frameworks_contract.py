@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from contract import LONG_SLO_MICROS, output, post
+from contract_world import LONG_SLO_MICROS, output, post
 from requirements import require_modules
 
 from clipper_magic import ClipperConnection

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from contract import LONG_SLO_MICROS, output, post, predict
+from contract_world import LONG_SLO_MICROS, output, post, predict
 from prometheus_client.parser import text_string_to_metric_families
 from requirements import require_modules
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from contract import NO_MODEL, Backend, feature_product, output, predict, serve
+from contract_world import NO_MODEL, Backend, feature_product, output, predict, serve
 
 from clipper_magic import ClipperConnection
 

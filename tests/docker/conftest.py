@@ -84,7 +84,7 @@ def redis_image(engine: docker.DockerClient, session_token: str) -> str:
 
 
 class DockerBackend:
-    """``contract.Backend`` on containers."""
+    """``contract_world.Backend`` on containers."""
 
     def __init__(self, client: docker.DockerClient, network: str, free_port: Callable[[], int]) -> None:
         self.client = client

@@ -13,7 +13,7 @@ from pathlib import Path
 import docker
 import pytest
 from conftest import DockerBackend
-from contract import Traffic, feature_sum, output, serve, snapshot
+from contract_world import Traffic, feature_sum, output, serve, snapshot
 from docker.models.containers import Container
 from requirements import require
 

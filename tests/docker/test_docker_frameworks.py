@@ -1,6 +1,6 @@
 """The deployers of frameworks, in containers: their packages are installed into the images."""
 
-from contract import connection
+from contract_world import connection
 from frameworks_contract import FrameworkContract
 
 __all__ = ["connection"]

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from conftest import DockerBackend, unclaimed
-from contract import feature_product, feature_sum, output, serve
+from contract_world import feature_product, feature_sum, output, serve
 from registry import running_registry
 from requirements import require
 

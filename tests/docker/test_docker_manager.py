@@ -18,7 +18,7 @@ import docker
 import pytest
 import requests
 from conftest import DockerBackend
-from contract import feature_sum, output, post, serve
+from contract_world import feature_sum, output, post, serve
 from requirements import require
 
 from clipper_magic import ClipperConnection

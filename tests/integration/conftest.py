@@ -15,7 +15,7 @@ from clipper_magic.managers.processes import ProcessGroup
 
 
 class LocalBackend:
-    """``contract.Backend`` on local processes."""
+    """``contract_world.Backend`` on local processes."""
 
     def __init__(self, free_port: Callable[[], int]) -> None:
         self._free_port = free_port

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import nbformat
 import pytest
-from contract import LONG_SLO_MICROS
+from contract_world import LONG_SLO_MICROS
 from leftovers import directories_with, processes_with
 from nbclient import NotebookClient
 

@@ -19,7 +19,17 @@ import msgspec
 import psutil
 import pytest
 import requests
-from contract import LONG_SLO_MICROS, PATIENCE_S, connection, feature_product, feature_sum, output, own, serve, snapshot
+from contract_world import (
+    LONG_SLO_MICROS,
+    PATIENCE_S,
+    connection,
+    feature_product,
+    feature_sum,
+    output,
+    own,
+    serve,
+    snapshot,
+)
 from leftovers import directories_with, processes_with
 
 from clipper_magic import ClipperConnection, LocalContainerManager

@@ -1,6 +1,7 @@
 """The contract of container managers, on local processes."""
 
-from contract import ContainerManagerContract, connection, own
+from contract import ContainerManagerContract
+from contract_world import connection, own
 
 __all__ = ["connection", "own"]
 

@@ -1,6 +1,6 @@
 """The deployers of frameworks, on local processes."""
 
-from contract import connection
+from contract_world import connection
 from frameworks_contract import FrameworkContract
 
 __all__ = ["connection"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 
 import pytest
-from contract import connection
+from contract_world import connection
 from inputs_contract import InputsContract, ReplicaMetrics
 
 from clipper_magic import ClipperConnection

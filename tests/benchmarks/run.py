@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from tests.benchmarks import lock, machine, picture, report
+from tests.benchmarks import lock, machine, picture, readme, report
 from tests.benchmarks.closed_loop import WrkMissingError, require_wrk
 from tests.benchmarks.install import install_all, list_peers
 from tests.benchmarks.measured_server import OUR_DIRECTORY, OUR_NAME, MeasuredServer, ServerError, find_server
@@ -127,11 +127,13 @@ def do_units(units: Sequence[Unit], records: Records, minutes: float, begin_s: f
 
 
 def write_report(records: Records, directory: Path) -> None:
-    """Write ``report.md`` and the picture, and say where."""
+    """Write ``report.md`` and the picture, and say where; of a whole run, the figures in the README too."""
     text = report.render(records.all)
     path = directory / "report.md"
     path.write_text(text)
     print(f"\n{text}\n{path}", flush=True)
+    if directory == RESULTS:
+        readme.update(records.all)
     for drawn in picture.draw(records.all, directory):
         print(drawn, flush=True)
 

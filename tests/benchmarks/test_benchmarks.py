@@ -13,14 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks import lock, open_loop, picture, process_tree, report, workloads
+from tests.benchmarks import lock, open_loop, picture, process_tree, readme, report, workloads
 from tests.benchmarks.closed_loop import run_closed_loop
 from tests.benchmarks.figures import Figure, at_least, at_most
 from tests.benchmarks.load import is_held
 from tests.benchmarks.loads import Loads, Step
 from tests.benchmarks.measured_server import MeasuredServer, ServerError, find_server
 from tests.benchmarks.plan import Options, make_units
-from tests.benchmarks.records import OtherRunError, Record, Records
+from tests.benchmarks.records import OtherRunError, Record, Records, read_records
+from tests.benchmarks.run import RESULTS
 from tests.benchmarks.served import models
 from tests.benchmarks.wanted import judge
 
@@ -333,6 +334,20 @@ def test_the_report_names_the_machine_and_has_every_figure(tmp_path: Path) -> No
     assert "| goodput | 0.970 | at least 0.9 | yes |" in text
     assert "- Docker: no Docker engine answers" in text
     assert "not complete" not in report.render([*records, {"kind": "end", "unit": ""}])
+
+
+def test_the_readme_has_the_figures_of_the_last_full_run(tmp_path: Path) -> None:
+    records = read_records(RESULTS / "records.jsonl")
+    assert readme.render(records) in readme.PATH.read_text()
+
+
+def test_the_figures_in_a_readme_are_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "README.md"
+    path.write_text(f"before\n{readme.BEGIN}old\n{readme.END}after\n")
+    records = [{"kind": "begin", "unit": "", "machine": MACHINE, "options": {}}, closed("ours", 1234.0)]
+    readme.update(records, path)
+    assert "| w1 c=64 | **1,234** |" in path.read_text()
+    assert "old" not in path.read_text() and path.read_text().endswith(f"{readme.END}after\n")
 
 
 def test_the_picture_is_drawn_for_both_grounds(tmp_path: Path) -> None:

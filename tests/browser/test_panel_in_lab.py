@@ -254,7 +254,8 @@ def test_five_minutes_of_refreshes_add_nothing_to_the_page(open_notebook: Callab
     after = things()
 
     assert after[0] == before[0]
-    assert after[1] <= before[1] + FIVE_MINUTES // 10 and after[2] <= before[2] + FIVE_MINUTES // 10
+    # JupyterLab's own come and go meanwhile, by the hundred; a leak of ours would add one or more a refresh.
+    assert after[1] < before[1] + FIVE_MINUTES // 2 and after[2] < before[2] + FIVE_MINUTES // 2
     notebook.execute("%clipper panel --freeze")
 
 

@@ -81,7 +81,7 @@ class Figure:
             "group": group,
             "name": self.name,
             "value": round(self.value, 6),
-            "unit": self.unit,
+            "measured_in": self.unit,  # "unit" is what a record names the piece of work by
             "bound": bound,
             "note": self.note,
         }
@@ -90,7 +90,7 @@ class Figure:
     def from_record(cls, record: dict[str, Any]) -> Figure:
         """Return what `to_record` wrote."""
         bound = None if record["bound"] is None else Bound(*record["bound"])
-        return cls(record["name"], record["value"], record["unit"], bound, record["note"])
+        return cls(record["name"], record["value"], record["measured_in"], bound, record["note"])
 
 
 def format_value(value: float) -> str:

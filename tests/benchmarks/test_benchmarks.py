@@ -227,7 +227,7 @@ def test_an_unfinished_run_goes_on_without_what_was_cut_off(tmp_path: Path) -> N
     path, header = tmp_path / "records.jsonl", {"machine": MACHINE, "options": {"rounds": 1}}
     first = Records(path)
     assert first.open(header) is False
-    first.add("a", [{"kind": "figure"}, {"kind": "figure"}])
+    first.add("a", [Figure(name, 1.0, "s").to_record("Start") for name in ("local", "Docker")])
     with path.open("a") as file:
         file.write('{"unit": "b", "kind": "fig')
 

@@ -6,6 +6,7 @@ It runs as a process of its own, so that the load does not share an interpreter 
 
 from __future__ import annotations
 
+import gc
 import json
 import random
 import re
@@ -264,4 +265,5 @@ def run_open_loop(load: OpenLoad) -> OpenLoop:
 
 
 if __name__ == "__main__":
+    gc.disable()  # a collection among ten thousand connections would count as lateness of the server
     print(json.dumps(asdict(drive(OpenLoad(**json.load(sys.stdin))))))

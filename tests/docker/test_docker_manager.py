@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import re
 import shutil
@@ -105,15 +104,6 @@ def connect(backend: DockerBackend, new_cluster_name: Callable[[], str]) -> Iter
     yield new
     for connection in made:
         connection.stop_all(graceful=False)
-
-
-@pytest.fixture
-def log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    """The lines of the package's logger, which does not propagate."""
-    logger = logging.getLogger("clipper_magic")
-    logger.addHandler(caplog.handler)
-    yield caplog
-    logger.removeHandler(caplog.handler)
 
 
 # --- identity ---

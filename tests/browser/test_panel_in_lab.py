@@ -108,6 +108,9 @@ def test_scaling_works_while_a_cell_runs(own_panel: Notebook) -> None:
         own_panel.wait_for_kernel()
 
 
+TIME = re.compile(r"\b\d[\d.,]* (µs|ms)")  # a quiet machine answers in less than a millisecond
+
+
 def ask(cluster: ClipperConnection, times: int) -> None:
     """Send queries that no cache knows."""
     for _ in range(times):
@@ -122,8 +125,8 @@ def test_queries_are_drawn_against_the_slo(panel: Notebook, cluster: ClipperConn
 
     expect(panel.panel.locator("path.curve.p99")).to_have_attribute("d", re.compile(r"M[\d. ]+L"))
     expect(panel.panel.locator("text.slo")).to_have_text("SLO 20 s")
-    expect(panel.panel.locator("text.p50")).to_contain_text("ms")
-    expect(row(panel, "sum-model:2").locator("td.latency")).to_contain_text(" ms")
+    expect(panel.panel.locator("text.p50")).to_have_text(TIME)
+    expect(row(panel, "sum-model:2").locator("td.latency")).to_have_text(TIME)
 
 
 CONTRAST = """
@@ -162,7 +165,7 @@ def test_words_are_readable_in_light_and_dark(
         "light => document.body.dataset.jpThemeLight === light", arg=str(theme.endswith("Light")).lower()
     )
     ask(cluster, 40)
-    expect(panel.panel.locator("text.p50")).to_contain_text("ms")
+    expect(panel.panel.locator("text.p50")).to_have_text(TIME)
     panel.panel.screenshot(path=pictures / f"{theme}.png")
 
     contrasts = {selector: panel.panel.locator(selector).first.evaluate(CONTRAST) for selector in WORDS}

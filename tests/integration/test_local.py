@@ -62,6 +62,12 @@ def pids_of(connection: ClipperConnection, module: str) -> set[int]:
 SUPERVISOR = "clipper_magic.managers.supervisor"
 
 
+def kill_supervisor(connection: ClipperConnection) -> None:
+    """Kill it, and wait until it is gone: kill() returns before."""
+    processes_of(connection, SUPERVISOR)[0].kill()
+    assert wait_for(lambda: not processes_of(connection, SUPERVISOR), PATIENCE_S)
+
+
 # --- ports ---
 
 
@@ -167,7 +173,7 @@ def test_connect_replaces_a_supervisor_that_was_killed(
 ) -> None:
     serve(own, "sum")
     before = snapshot(own)
-    processes_of(own, SUPERVISOR)[0].kill()
+    kill_supervisor(own)
     assert output(own, "sum", [1.0, 2.0]) == 3.0, "the others serve on"
 
     own.connect()
@@ -182,7 +188,7 @@ def test_connect_replaces_a_supervisor_that_was_killed(
 
 def test_scaling_replaces_a_supervisor_that_was_killed(own: ClipperConnection) -> None:
     serve(own, "sum")
-    processes_of(own, SUPERVISOR)[0].kill()
+    kill_supervisor(own)
 
     own.set_num_replicas("sum", 2)
 
@@ -192,7 +198,7 @@ def test_scaling_replaces_a_supervisor_that_was_killed(own: ClipperConnection) -
 
 def test_stop_all_after_the_supervisor_was_killed(own: ClipperConnection) -> None:
     serve(own, "sum")
-    processes_of(own, SUPERVISOR)[0].kill()
+    kill_supervisor(own)
 
     own.stop_all()
 

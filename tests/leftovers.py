@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import tempfile
+from contextlib import closing
 from pathlib import Path
 
 import psutil
+
+from clipper_magic.exceptions import DockerUnavailableError
 
 
 def processes_with(word: str) -> list[str]:
@@ -28,13 +31,12 @@ def directories_with(word: str) -> list[str]:
 def containers_with(word: str) -> list[str]:
     """Return the containers whose names or labels have ``word`` in them; none where no engine answers."""
     try:
-        import docker
-    except ImportError:
+        from clipper_magic.managers.docker_engine import connect_engine
+    except ImportError:  # the docker package is an extra
         return []
     try:
-        client = docker.from_env()
-        found = [c for c in client.containers.list(all=True) if word in f"{c.name} {c.labels}"]
-        client.close()
-    except docker.errors.DockerException:
+        engine = connect_engine()
+    except DockerUnavailableError:
         return []
-    return [container.name for container in found]
+    with closing(engine):
+        return [c.name for c in engine.containers.list(all=True) if word in f"{c.name} {c.labels}"]

@@ -149,7 +149,7 @@ class ClusterDirectory:
                 continue  # it went with somebody's last cluster, just now
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX)
-                if base.exists() and os.path.samestat(os.fstat(handle), base.stat()):
+                if _is_at(base, handle):
                     try:
                         yield
                     finally:
@@ -229,9 +229,19 @@ def _bases() -> list[Path]:
     return [Path(root) / leaf for root in dict.fromkeys([*roots, tempfile.gettempdir(), "/tmp"])]
 
 
+def _is_at(path: Path, handle: int) -> bool:
+    """Return whether what is open as ``handle`` is still what has this path."""
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False
+
+
 def _private_directory(path: Path) -> Path:
     """Make a directory for this user only; refuse one that somebody else prepared."""
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(FileExistsError):  # exist_ok would raise this if the directory went between its two looks
+        path.mkdir(mode=0o700)
     status = path.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
         raise BackendError.of("backend-failed", reason=f"{path} does not belong to this user")

@@ -15,6 +15,7 @@ from uuid import uuid4
 from clipper_magic import ClipperConnection, LocalContainerManager
 from clipper_magic.container_manager import ContainerManager
 from clipper_magic.deployers import python as python_deployer
+from clipper_magic.exceptions import DockerUnavailableError
 from tests.benchmarks import process_tree
 from tests.benchmarks.measured_server import ServerError, post
 from tests.benchmarks.workloads import parse_answer
@@ -58,14 +59,12 @@ def require_docker() -> None:
     LeftOutError
         If none does.
     """
-    import docker
+    from clipper_magic.managers.docker_engine import connect_engine
 
     try:
-        client = docker.from_env(timeout=5)
-        client.ping()
-        client.close()
-    except docker.errors.DockerException:
-        raise LeftOutError("no Docker engine answers") from None
+        connect_engine(timeout_s=5).close()
+    except DockerUnavailableError as err:
+        raise LeftOutError(str(err)) from None
 
 
 class Cluster:

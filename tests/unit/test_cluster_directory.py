@@ -6,6 +6,7 @@ import os
 import stat
 import tempfile
 import threading
+from collections import Counter
 from pathlib import Path
 
 import msgspec
@@ -139,6 +140,26 @@ def test_one_at_a_time_holds_the_lock(tmp_path: Path) -> None:
 
     assert order == ["first leaves", "second enters"]
     assert two.path.is_dir()
+
+
+def test_directory_that_goes_with_its_last_cluster_is_made_anew_by_whoever_waits(tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    entered: list[str] = []
+
+    def start_and_stop(name: str) -> None:
+        for _ in range(300):
+            with ClusterDirectory(base / name).lock():  # the last to leave removes the directory that is locked
+                entered.append(name)
+
+    names = ["one", "two", "three", "four"]
+    threads = [threading.Thread(target=start_and_stop, args=(name,)) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert Counter(entered) == dict.fromkeys(names, 300)
+    assert not base.exists()
 
 
 def test_the_base_goes_with_the_last_cluster(directory: ClusterDirectory) -> None:

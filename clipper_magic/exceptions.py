@@ -151,6 +151,12 @@ class ModelCheckError(DeployError):
 class ImageBuildError(DeployError):
     """A model image that could not be built, with the failing step."""
 
+    @classmethod
+    def of_step(cls, code: str, step: str, log: str, **fields: object) -> Self:
+        """Return the error ``code`` of a step, or that of a full disk where the step's ``log`` says so."""
+        full = "no space left on device" in log.lower()
+        return cls.of("no-space" if full else code, step=step, log=log, **fields)
+
 
 class ReplicaStartError(DeployError):
     """A replica that ended before it was ready, with its exit code and last log lines."""

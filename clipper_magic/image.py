@@ -9,7 +9,7 @@ from __future__ import annotations
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
@@ -22,6 +22,7 @@ PYTHON_LABEL = "ai.clipper.python"
 PACKAGES_LABEL = "ai.clipper.packages"
 
 _LOG_LINES = 15
+_SENDING = "sending the context"
 
 OnLine = Callable[[str], None]
 
@@ -76,27 +77,28 @@ def build(
     """
     former = image_id(client, tag)
     with _packed(context) as archive:
-        events = client.api.build(
-            fileobj=archive,
-            custom_context=True,
-            tag=tag,
-            rm=True,
-            forcerm=True,
-            decode=True,
-            network_mode="none",
-            labels=dict(labels),
-            buildargs=dict(arguments or {}),
-        )
         try:
-            _follow(events, on_line)
-        finally:
-            events.close()  # the engine ends a build whose client goes away
+            events = client.api.build(
+                fileobj=archive,
+                custom_context=True,
+                tag=tag,
+                rm=True,
+                forcerm=True,
+                decode=True,
+                network_mode="none",
+                labels=dict(labels),
+                buildargs=dict(arguments or {}),
+            )
+            with closing(events):  # the engine ends a build whose client goes away
+                _follow(events, on_line)
+        except APIError as err:  # refused before the first step
+            raise BuildError(_SENDING, str(err.explanation or err)) from err
     if former and former != image_id(client, tag):
         _remove_unused(client, former)
 
 
 def _follow(events: Iterator[Mapping[str, Any]], on_line: OnLine) -> None:
-    step = "sending the context"
+    step = _SENDING
     lines: list[str] = []
     for event in events:
         if "error" in event:
@@ -113,16 +115,23 @@ def _follow(events: Iterator[Mapping[str, Any]], on_line: OnLine) -> None:
 def _packed(context: Mapping[str, Path | bytes]) -> Iterator[IO[bytes]]:
     """Yield the context as a tar archive, readable for every user and owned by root."""
     with tempfile.TemporaryFile(prefix="clipper-context-") as archive:
-        with tarfile.open(fileobj=archive, mode="w") as tar:
-            for name, content in context.items():
-                if isinstance(content, bytes):
-                    member = tarfile.TarInfo(name)
-                    member.size, member.mode = len(content), 0o644
-                    tar.addfile(member, BytesIO(content))
-                else:
-                    tar.add(content, arcname=name, filter=_normalized)
+        try:
+            _pack(context, archive)
+        except OSError as err:
+            raise BuildError("packing the context", str(err)) from err
         archive.seek(0)
         yield archive
+
+
+def _pack(context: Mapping[str, Path | bytes], archive: IO[bytes]) -> None:
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        for name, content in context.items():
+            if isinstance(content, bytes):
+                member = tarfile.TarInfo(name)
+                member.size, member.mode = len(content), 0o644
+                tar.addfile(member, BytesIO(content))
+            else:
+                tar.add(content, arcname=name, filter=_normalized)
 
 
 def _normalized(member: tarfile.TarInfo) -> tarfile.TarInfo | None:

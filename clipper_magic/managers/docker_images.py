@@ -163,7 +163,7 @@ class DockerImages:
         try:
             return docker_builds.build_serving_image(self._client, name, platform, self._on_line)
         except BuildError as err:
-            raise ImageBuildError.of("serving-image-failed", step=err.step, log=err.log) from err
+            raise ImageBuildError.of_step("serving-image-failed", err.step, err.log) from err
 
     def serving_of(self, cluster: DockerCluster | None) -> str:
         """Return what a cluster's frontends run, if it is here and fits this kernel, else `serving`.
@@ -226,9 +226,7 @@ class DockerImages:
             on = docker_builds.add_packages(self._client, serving, needed, self._platform(serving), self._on_line)
             docker_builds.build_model_image(self._client, on, model_data_path, tag, self._labels, self._on_line)
         except BuildError as err:
-            raise ImageBuildError.of(
-                "image-build-failed", model=name, version=version, step=err.step, log=err.log
-            ) from err
+            raise ImageBuildError.of_step("image-build-failed", err.step, err.log, model=name, version=version) from err
         if registry:
             self._push(tag)
         return tag

@@ -48,7 +48,7 @@ class LocalImages:
         Raises
         ------
         ImageBuildError
-            If the directory holds no model, or pip fails (with its last lines).
+            If the directory holds no model, or cannot be copied, or pip fails (with its last lines).
         """
         source = Path(model_data_path)
         if not (source / "model.json").is_file():
@@ -56,7 +56,7 @@ class LocalImages:
             raise ImageBuildError.of("bad-model-data", path=model_data_path, reason=reason)
         build = self.root / name / f"{version}-{secrets.token_hex(4)}"
         try:
-            shutil.copytree(source, build)
+            _copy(source, build, name, version)
             if packages:
                 _install(packages, build / "packages", name, version)
         except BaseException:
@@ -103,6 +103,15 @@ class LocalImages:
         return self.root / name.removeprefix(prefix) / version
 
 
+def _copy(source: Path, target: Path, name: str, version: str) -> None:
+    try:
+        shutil.copytree(source, target)
+    except OSError as err:
+        raise ImageBuildError.of_step(
+            "image-build-failed", f"copying {source}", str(err), model=name, version=version
+        ) from err
+
+
 def _install(packages: Sequence[str], target: Path, name: str, version: str) -> None:
     """Install packages beside the model, for its replicas only."""
     command = [sys.executable, "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
@@ -115,10 +124,10 @@ def _install(packages: Sequence[str], target: Path, name: str, version: str) -> 
         check=False,
     )
     if done.returncode != 0:
-        raise ImageBuildError.of(
+        raise ImageBuildError.of_step(
             "image-build-failed",
+            f"pip install {' '.join(packages)}",
+            "\n".join(done.stdout.strip().splitlines()[-LOG_LINES:]),
             model=name,
             version=version,
-            step=f"pip install {' '.join(packages)}",
-            log="\n".join(done.stdout.strip().splitlines()[-LOG_LINES:]),
         )

@@ -255,9 +255,9 @@ def test_failing_pip_is_quoted_and_the_old_version_serves(cluster: ClipperConnec
 def test_failing_step_is_quoted_and_leaves_nothing(
     manager: Any, model: Path, backend: DockerBackend, make_image: Callable[..., str], session_token: str
 ) -> None:
-    """A base whose ONBUILD step fails stands for a full disk: a step of the build itself ends badly."""
-    words = "write error: No space left on device"
-    base = make_image("full", f"FROM {serving_image(manager)}\nONBUILD RUN echo '{words}'; exit 28\n")
+    """A base whose ONBUILD step fails: a step of the build itself ends badly."""
+    words = "the licence server does not answer"
+    base = make_image("failing", f"FROM {serving_image(manager)}\nONBUILD RUN echo '{words}'; exit 28\n")
     before = unclaimed(backend.client, session_token)
 
     with pytest.raises(ImageBuildError, match="Step 1/3 : FROM") as caught:

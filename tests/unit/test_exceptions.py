@@ -56,7 +56,7 @@ def test_each_server_error_code_has_a_class_and_a_text() -> None:
 
 def codes_used() -> Iterator[tuple[str, str]]:
     for path in SOURCES:
-        for code in re.findall(r"\.of\(\s*\"([a-z-]+)\"", path.read_text(encoding="utf-8")):
+        for code in re.findall(r"\.of(?:_step)?\(\s*\"([a-z-]+)\"", path.read_text(encoding="utf-8")):
             yield path.name, code
 
 

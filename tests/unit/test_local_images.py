@@ -75,3 +75,21 @@ def test_what_is_no_model_is_refused(images: LocalImages, tmp_path: Path) -> Non
     with pytest.raises(ImageBuildError, match="it does not exist"):
         images.build("sum", "1", str(tmp_path / "nowhere"), [])
     assert not images.root.exists()
+
+
+def test_copy_that_fails_is_an_error_of_the_build(images: LocalImages, model: Path) -> None:
+    images.root.parent.mkdir(exist_ok=True)
+    images.root.write_text("a file where the images go")
+
+    with pytest.raises(ImageBuildError, match=rf"copying {model} failed.*\n.*Not a directory") as caught:
+        images.build("sum", "1", str(model), [])
+
+    assert caught.value.code == "image-build-failed"
+
+
+def test_full_disk_has_words_of_its_own() -> None:
+    error = ImageBuildError.of_step("image-build-failed", "pip install x", "[Errno 28] No space left on device")
+
+    assert error.code == "no-space"
+    assert "the disk is full: pip install x failed" in error.what
+    assert error.fix.startswith("Make room")

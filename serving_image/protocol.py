@@ -17,6 +17,7 @@ from msgspec import UNSET, Struct, UnsetType
 from serving_image.errors import ServingError
 from serving_image.input_types import JSON_TYPES, TYPE_CODES, WireInput, pack_all, packer
 from serving_image.json_words import NOT_AN_OBJECT, BadDocument, kind, parse_object, type_mismatch
+from serving_image.vector_json import doubles_reader
 
 MESSAGEPACK = "application/msgpack"
 
@@ -63,6 +64,7 @@ class PredictDecoder:
         self._decode = msgspec.json.Decoder(msgspec.defstruct("Body", fields)).decode
         self._pack = packer(input_type)
         self._input_type = input_type
+        self._read = doubles_reader() if input_type == "doubles" else None
 
     def __call__(self, body: bytes) -> PredictRequest:
         """Return the request in `body`.
@@ -72,6 +74,8 @@ class PredictDecoder:
         ServingError
             ``bad-json`` with Clipper's words.
         """
+        if self._read is not None and (vector := self._read(body)) is not None:
+            return PredictRequest([vector], None, False)
         try:
             found: Any = self._decode(body)
         except _NOT_JSON:

@@ -16,6 +16,7 @@ from serving_image.input_types import INPUT_TYPES
 from serving_image.protocol import (
     BatchAnswer,
     PredictDecoder,
+    PredictRequest,
     decode_answer,
     decode_batch,
     decode_json_batch,
@@ -46,6 +47,64 @@ def refusal(input_type: str, body: bytes) -> str:
 
 
 # ---- requests
+
+LONG = b" " * 2048  # makes a request so long that a vector in it is read the fast way
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+NUMBERS = st.lists(st.floats(allow_nan=False, allow_infinity=False) | st.integers())
+KEYS = st.sampled_from(["input", "input_batch", "version", "uid"])
+
+
+def outcome(body: bytes) -> PredictRequest | str:
+    """Return the request, or why it is refused."""
+    try:
+        return PredictDecoder("doubles")(body)
+    except ServingError as error:
+        return error.cause
+
+
+@given(st.dictionaries(KEYS, NUMBERS | st.lists(NUMBERS) | JSON))
+def test_a_long_request_means_what_a_short_one_means(fields: dict[str, Any]) -> None:
+    body = msgspec.json.encode(fields)
+    assert outcome(body + LONG) == outcome(body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[1, 2]",
+        b'{"input": [1, 2]} 3',
+        b'{"input": [1, 2], }',
+        b'{"input": [1, true]}',
+        b'{"input": [[1], [2]]}',
+        b'{"input": [1], "input": [2]}',
+        b'{"input": [1], "version": "2"}',
+        b'{"input": [1], "version": 2}',
+        b'{"input": [1], "input_batch": 3}',
+        b'{"\\u0069nput": [1]}',
+        b'{"input": [NaN]}',
+        b'{"input": [01]}',
+        b'{"input": [1e999]}',
+        b'{"input": [5e-324, -0.0, 1e308, 18446744073709551615, 18446744073709551616, -9223372036854775809]}',
+        b'\xef\xbb\xbf{"input": [1]}',
+        b'{"input": [1], "note": "\xff"}',
+        b'{"uid": 0, "input": [1.1, 2, -3e2]}',
+    ],
+)
+def test_the_fast_way_is_no_second_opinion(body: bytes) -> None:
+    assert outcome(body + LONG) == outcome(body)
+
+
+def test_a_long_vector_is_packed_to_the_last_bit() -> None:
+    values = [math.nextafter(number / 7, math.inf) for number in range(1000)]
+    assert outcome(msgspec.json.encode({"input": values})) == PredictRequest([doubles(*values)], None, False)
+
+
+def test_a_vector_beyond_what_the_fast_way_keeps_memory_for_is_read_all_the_same() -> None:
+    values = [1 / 3] * 80_000
+    assert outcome(msgspec.json.encode({"input": values})) == PredictRequest([doubles(*values)], None, False)
 
 
 def test_an_input_is_one_packed_vector() -> None:

@@ -7,6 +7,7 @@ import secrets
 import signal
 import socket
 from collections.abc import Callable, Iterator
+from itertools import count
 
 import pytest
 from leftovers import containers_with, directories_with, processes_with
@@ -42,7 +43,8 @@ def session_token() -> str:
 @pytest.fixture(scope="session")
 def new_cluster_name(session_token: str) -> Callable[[], str]:
     """Return a function that returns a fresh cluster name."""
-    return lambda: f"{session_token}-{secrets.token_hex(2)}"
+    numbers = count()
+    return lambda: f"{session_token}-{next(numbers):04}"
 
 
 @pytest.fixture(scope="session")

@@ -128,6 +128,10 @@ class Cluster:
         """Return the memory of its processes; local backend only."""
         return process_tree.measure_memory(process_tree.find_mentions(self.name))
 
+    def measure_cpu_s(self) -> float:
+        """Return the CPU seconds that its processes have used; local backend only."""
+        return process_tree.measure_cpu_s(process_tree.find_mentions(self.name))
+
 
 @contextmanager
 def running(noun: str, backend: str = "local", **options: Any) -> Iterator[Cluster]:

@@ -153,11 +153,13 @@ class Client:
             self._then(self)
 
 
-def closed_loop(model: Model, clients: int, seconds: float, *, warm_up_s: float = 1.0) -> list[Client]:
+def closed_loop(
+    model: Model, clients: int, seconds: float, *, warm_up_s: float = 1.0, path_s: float = 22e-6
+) -> list[Client]:
     """Let `clients` ask again whenever they are answered; return the answers after the warm-up.
 
-    Answers leave and questions arrive one after another, as they do through one event loop: 10 and 12 microseconds
-    each, and 200 for the way there and back.
+    Answers leave and questions arrive one after another, as they do through one event loop: an answer and the next
+    question take ``path_s`` of it, and 200 microseconds the way there and back.
     """
     found: list[Client] = []
     start = model.loop.time() + warm_up_s
@@ -169,7 +171,7 @@ def closed_loop(model: Model, clients: int, seconds: float, *, warm_up_s: float 
         now = model.loop.time()
         if now >= start:
             found.append(client)
-        busy_until = max(now, busy_until) + 22e-6
+        busy_until = max(now, busy_until) + path_s
         model.loop.call_at(busy_until + 200e-6, ask)
 
     def ask() -> None:

@@ -71,11 +71,12 @@ class BatchDelay:
     they came, whether or not the batch was held. Their moving average ``more(w)`` says what a wait of ``w`` brings.
     These queries would else be served later, each for a share of a replica's time, so the wait pays if
 
-        more(w)  >  MARGIN * rate * (w + service(queued + more(w)) - service(queued))
+        more(w)  >  MARGIN * rate * (held(w) + service(queued + more(w)) - service(queued))
 
-    where ``rate`` is what a busy replica serves, in queries per second. Arrivals that do not depend on the answers
-    never reach it, as a replica that keeps up is at least as fast as they are. But clients who wait for their answers
-    come back within the first millisecond, all those of a batch at once.
+    where ``rate`` is what a busy replica serves, in queries per second, and ``held(w)`` is how long the batch is really
+    held: until as many are there as usually come, and one gap between two of them longer to be sure. Arrivals that do
+    not depend on the answers never reach it, as a replica that keeps up is at least as fast as they are. But clients
+    who wait for their answers come back within a millisecond or two, all those of a batch at once.
 
     Parameters
     ----------
@@ -91,6 +92,7 @@ class BatchDelay:
         self._waits_s = [max_delay_s * step / GRID for step in range(1, GRID + 1)]
         self._more = [0.0] * GRID  # moving averages: queries that came within each wait ...
         self._together = [0.0] * GRID  # ... and together with those that were there
+        self._last_s = [0.0] * GRID  # ... and when the last of them came
         self._windows = 0
         self._opened: float | None = None  # the moment that the open window counts from
         self._queued_then = self._max_size_then = 0
@@ -145,20 +147,25 @@ class BatchDelay:
         for i, wait_s in enumerate(self._waits_s):
             came = bisect_right(self._arrivals, self._opened + wait_s)
             together = min(self._queued_then + came, self._max_size_then)
+            last_s = self._arrivals[came - 1] - self._opened if came else 0.0
             self._more[i] += weight * (came - self._more[i])
+            self._last_s[i] += weight * (last_s - self._last_s[i])
             self._together[i] += weight * (together - self._together[i])
         self._opened = None
         self._arrivals.clear()
 
     def _best(self, queued: int, max_size: int) -> tuple[float, int]:
         """Return the wait that saves most, and how many queries are enough to end it; (0, 0) if none pays."""
+        if self._more[-1] <= SURE * SURE:
+            return 0.0, 0  # nobody comes, however long the wait
         service = self._service
         rate = service.rate
         now_s = service.expected_s(queued)
         best_saving, best = 0.0, (0.0, 0)
-        for wait_s, more, together in zip(self._waits_s, self._more, self._together, strict=True):
+        for wait_s, more, together, last_s in zip(self._waits_s, self._more, self._together, self._last_s, strict=True):
             gain = min(more - SURE * sqrt(more), max_size - queued)
-            cost = MARGIN * rate * (wait_s + service.expected_s(queued + gain) - now_s)
+            held_s = min(wait_s, last_s * (1 + 1 / max(more, 1)))
+            cost = MARGIN * rate * (held_s + service.expected_s(queued + gain) - now_s)
             if gain - cost > best_saving:
                 best_saving, best = gain - cost, (wait_s, round(max(queued + gain, together)))
         return best

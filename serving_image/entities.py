@@ -10,7 +10,7 @@ import msgspec
 DEFAULT_BATCH_SIZE = -1
 """The batch size that means "adaptive"."""
 
-DEFAULT_MAX_BATCH_DELAY_MS = 2.0
+DEFAULT_MAX_BATCH_DELAY_MS = 4.0
 """How long a query may wait for others to join its batch, where `serving_image.batch_delay` finds that it pays."""
 
 NO_CONTAINER = "NO_CONTAINER"

@@ -6,6 +6,9 @@ import pytest
 from simulation import Client, Model, closed_loop, open_loop
 
 from serving_image.batch_delay import BatchDelay, ServiceTime, fair_share
+from serving_image.entities import DEFAULT_MAX_BATCH_DELAY_MS
+
+MAX_MS = DEFAULT_MAX_BATCH_DELAY_MS
 
 
 def ten_ms(size: int) -> float:
@@ -84,7 +87,7 @@ def test_a_batch_is_held_until_those_who_usually_come_are_there() -> None:
 
 
 def test_a_closed_loop_of_64_fills_its_batches_instead_of_alternating_between_halves() -> None:
-    without, held = Model(ten_ms), Model(ten_ms, max_batch_delay_ms=2.0)
+    without, held = Model(ten_ms), Model(ten_ms, max_batch_delay_ms=MAX_MS)
     slow, fast = len(closed_loop(without, 64, 1.0)), len(closed_loop(held, 64, 1.0))
     assert sum(without.replicas[0].batches[-20:]) / 20 == 32  # two parts that take turns
     assert min(held.replicas[0].batches[-20:]) >= 60
@@ -93,22 +96,31 @@ def test_a_closed_loop_of_64_fills_its_batches_instead_of_alternating_between_ha
     assert fast >= 1.6 * slow
 
 
+@pytest.mark.parametrize("path_us", [22, 35, 45, 60])
+def test_batches_are_filled_on_a_slow_machine_too(path_us: float) -> None:
+    """Where a query takes longer on its way, it also takes longer until all those of a batch are back."""
+    model = Model(ten_ms, max_batch_delay_ms=MAX_MS)
+    answers = closed_loop(model, 64, 1.0, path_s=path_us * 1e-6)
+    assert sum(model.replicas[0].batches[-20:]) / 20 >= 63
+    assert len(answers) >= 0.98 * 64 / (0.010 + 64 * path_us * 1e-6 + 0.0002)
+
+
 @pytest.mark.parametrize("clients", [2, 16])
 def test_smaller_closed_loops_fill_their_batches_too(clients: int) -> None:
-    model = Model(ten_ms, max_batch_delay_ms=2.0)
+    model = Model(ten_ms, max_batch_delay_ms=MAX_MS)
     closed_loop(model, clients, 0.5)
     assert min(model.replicas[0].batches[-10:]) == clients
 
 
 def test_one_client_never_waits() -> None:
-    answers = closed_loop(Model(ten_ms, max_batch_delay_ms=2.0), 1, 1.0)
+    answers = closed_loop(Model(ten_ms, max_batch_delay_ms=MAX_MS), 1, 1.0)
     assert max(client.latency_s for client in answers) == pytest.approx(0.010)
 
 
-@pytest.mark.parametrize("per_s", [50, 1000, 5000])
+@pytest.mark.parametrize("per_s", [50, 300, 1000, 3000, 5000])
 def test_independent_arrivals_lose_nothing(per_s: int) -> None:
     without = open_loop(Model(ten_ms), per_s, 2.0)
-    held = open_loop(Model(ten_ms, max_batch_delay_ms=2.0), per_s, 2.0)
+    held = open_loop(Model(ten_ms, max_batch_delay_ms=MAX_MS), per_s, 2.0)
     assert mean_ms(held) <= 1.02 * mean_ms(without)
 
 
@@ -117,11 +129,11 @@ def test_a_model_that_costs_per_query_is_not_held_up() -> None:
         return 0.0003 * size
 
     without = closed_loop(Model(per_query), 64, 0.5)
-    held = closed_loop(Model(per_query, max_batch_delay_ms=2.0), 64, 0.5)
+    held = closed_loop(Model(per_query, max_batch_delay_ms=MAX_MS), 64, 0.5)
     assert len(held) >= 0.98 * len(without)
 
 
 def test_eight_replicas_do_eight_times_as_much() -> None:
-    one = len(closed_loop(Model(ten_ms, max_batch_delay_ms=2.0), 64, 0.3, warm_up_s=0.3))
-    eight = len(closed_loop(Model(ten_ms, replicas=8, max_batch_delay_ms=2.0), 512, 0.3, warm_up_s=0.3))
+    one = len(closed_loop(Model(ten_ms, max_batch_delay_ms=MAX_MS), 64, 0.3, warm_up_s=0.3))
+    eight = len(closed_loop(Model(ten_ms, replicas=8, max_batch_delay_ms=MAX_MS), 512, 0.3, warm_up_s=0.3))
     assert eight >= 0.95 * 8 * one

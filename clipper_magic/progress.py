@@ -17,11 +17,15 @@ from typing import Any, Self
 
 from IPython.display import display
 
+from clipper_magic.exceptions import ClipperException
 from clipper_magic.log import DATE_FORMAT, LINE_FORMAT, get_logger
 from clipper_magic.render import Bundle, report, running
 
 _ORIGIN = re.compile(r"^.*? \[[\w.]+:\d+\] (?:\[[^\]]*\] )?")
 """What stands before the message of a log line: time, level, file and the cluster's name."""
+
+_BETWEEN_STEPS = re.compile(r" --->|Removing intermediate container|ai\.clipper\.")
+"""How lines of Docker's builder begin that say less than the step before them."""
 
 
 class Area:
@@ -33,20 +37,33 @@ class Area:
         Whether outputs can be replaced (a kernel); else a terminal.
     verbose : bool
         Leave Clipper's log lines where they go; nothing is folded.
-    log_title : str
-        What the fold is called.
+    log_title, details_title : str
+        What the folds are called.
+
+    Attributes
+    ----------
+    log : list of str
+        Clipper's log lines: folded.
+    details : list of str
+        What an error quotes, such as a traceback of the model's: shown at once.
+    packages : list of str
+        Those that a deployer found and logged.
 
     Notes
     -----
     Used as a context manager around a command. Only the thread that entered it writes; lines that other threads log
-    meanwhile are kept for the fold and shown by nobody. ``packages`` are those that a deployer found and logged.
+    meanwhile are kept for the fold and shown by nobody.
     """
 
-    def __init__(self, *, live: bool, verbose: bool = False, log_title: str = "log") -> None:
+    def __init__(
+        self, *, live: bool, verbose: bool = False, log_title: str = "log", details_title: str = "details"
+    ) -> None:
         self.live = live
         self.verbose = verbose
         self.log_title = log_title
+        self.details_title = details_title
         self.log: list[str] = []
+        self.details: list[str] = []
         self.packages: list[str] = []
         self._sentences: list[str] = []
         self._doing = ""
@@ -84,16 +101,18 @@ class Area:
         for handler in logger.handlers:
             handler.removeFilter(_nothing)
         self._erase_line()
-        failed = kind is not None
-        log = self.log if self._doing or failed else []
-        if self._sentences or self._display_id or (failed and log):
-            self._show(report(self._sentences, log, self.log_title, opened=failed))
+        log = self.log if self._doing or error else []
+        if error and not isinstance(error, ClipperException | KeyboardInterrupt):
+            self.details, log = [*log, *self.details], []  # nobody foresaw it: all that is known may matter
+        if self._sentences or self._display_id or log or self.details:
+            self._show(report(self._sentences, log, self.log_title, self.details, self.details_title))
 
     def heard(self, line: str) -> None:
         """Keep a log line; show it behind what is being done."""
         self.log.append(line)
-        if self._doing and threading.get_ident() == self._owner:
-            self._show_running(_ORIGIN.sub("", line))
+        step = _ORIGIN.sub("", line)
+        if self._doing and threading.get_ident() == self._owner and not _BETWEEN_STEPS.match(step):
+            self._show_running(step)
 
     def _show_running(self, step: str = "") -> None:
         bundle = running(self._doing, step)

@@ -241,26 +241,36 @@ def text_table(heads: Sequence[str], body: Iterable[Sequence[str]]) -> str:
     )
 
 
-def report(sentences: Sequence[str], log: Sequence[str] = (), log_title: str = "", opened: bool = False) -> Bundle:
-    """Return the display of a finished command: its sentences, and its log folded away.
+def report(
+    sentences: Sequence[str],
+    log: Sequence[str] = (),
+    log_title: str = "",
+    details: Sequence[str] = (),
+    details_title: str = "",
+) -> Bundle:
+    """Return the display of a finished command: its sentences, its log folded away, and what went wrong unfolded.
 
     Parameters
     ----------
     sentences : sequence of str
     log : sequence of str
-        Log lines; in plain text they are shown only if ``opened``.
+        Log lines; plain text has none of them.
     log_title : str
-        What the fold is called.
-    opened : bool
-        Show the log at once: the command failed.
+        What their fold is called.
+    details : sequence of str
+        What is read at once: the lines that an error quotes. They come last, for the error's own line is below.
+    details_title : str
+        What their fold is called.
     """
     markup = "".join(_paragraph(sentence) for sentence in sentences)
-    plain = list(sentences)
-    if log:
-        state = " open" if opened else ""
-        markup += f"<details{state}><summary>{escape(log_title)}</summary>{preformatted(chr(10).join(log))}</details>"
-        plain += log if opened else []
-    return {"text/plain": "\n".join(plain), "text/html": markup}
+    markup += _fold(log_title, log) + _fold(details_title, details, " open")
+    return {"text/plain": "\n".join([*sentences, *details]), "text/html": markup}
+
+
+def _fold(title: str, lines: Sequence[str], state: str = "") -> str:
+    if not lines:
+        return ""
+    return f"<details{state}><summary>{escape(title)}</summary>{preformatted(chr(10).join(lines))}</details>"
 
 
 def _paragraph(sentence: str) -> str:

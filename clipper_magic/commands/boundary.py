@@ -54,8 +54,8 @@ def hide_traceback(exc: BaseException, *lines: str) -> None:
 
 
 def make_brief(exc: ClipperException, session: Any) -> None:
-    """Show an error of ours as one line, unless ``%config Clipper.debug`` wants all of it; keep the log it quotes."""
-    session.area.log.extend(cells.with_cell_names(session.shell, line) for line in quoted_log(exc))
+    """Show an error of ours as one line, unless ``%config Clipper.debug`` wants all of it; show the log it quotes."""
+    session.area.details.extend(cells.with_cell_names(session.shell, line) for line in quoted_log(exc))
     if not session.settings.debug:
         hide_traceback(exc, one_line(exc, session.settings.language))
 

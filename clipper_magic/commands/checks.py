@@ -46,7 +46,7 @@ def check_here(
         called = on_dataframes(function) if args.as_dataframe else function
         outputs = connection.test_predict_function({key: value}, called, input_type)
     except Exception as exc:
-        session.area.log += cells.with_cell_names(session.shell, own_traceback(exc)).splitlines()
+        session.area.details += cells.with_cell_names(session.shell, own_traceback(exc)).splitlines()
         fields = {"function": args.func, "error": type(exc).__name__, "reason": str(exc).rstrip(".")}
         raise ModelCheckError.of("check-raised", **fields) from exc
     if isinstance(outputs, str):

@@ -63,7 +63,13 @@ class Session:
     def new_area(self) -> Area:
         """Return a fresh display area, and make it the current one."""
         self._began = time.monotonic()
-        self.area = Area(live=self.in_kernel, verbose=self.settings.verbose, log_title=self.texts("log.title"))
+        texts = self.texts
+        self.area = Area(
+            live=self.in_kernel,
+            verbose=self.settings.verbose,
+            log_title=texts("log.title"),
+            details_title=texts("log.details"),
+        )
         return self.area
 
     def elapsed(self) -> str:

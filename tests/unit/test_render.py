@@ -131,11 +131,15 @@ def test_a_report_folds_its_log() -> None:
     assert "<details><summary>log</summary>" in done["text/html"] and "a &lt; b" in done["text/html"]
 
 
-def test_a_failed_report_opens_its_log() -> None:
-    failed = report([], ["line"], "log", opened=True)
+def test_a_report_of_a_failure_shows_what_the_error_quotes_and_folds_its_log() -> None:
+    failed = report([], ["Step 1/2"], "log", ["KeyError: 'price'"], "details")
 
-    assert failed["text/plain"] == "line"
-    assert "<details open>" in failed["text/html"]
+    assert failed["text/plain"] == "KeyError: 'price'"
+    assert "<details><summary>log</summary>" in failed["text/html"]
+    assert failed["text/html"].endswith(
+        '<details open><summary>details</summary><pre style="white-space: pre-wrap; margin: 0">'
+        "KeyError: &#x27;price&#x27;</pre></details>"
+    )
 
 
 def test_what_runs_has_a_named_progress_bar() -> None:

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from clipper_magic.connection import ClipperConnection
 
 UNSEEN_S = 30.0
-LOOKS_PER_COUNT = 2
-"""What is registered, and how many replicas answer, is asked at every second look: it changes seldom and costs more."""
+LOOKS_PER_COUNT = 4
+"""What is registered, and how many replicas answer, is asked at every fourth look, and at each while it changes."""
 
 
 def _display(bundle: Bundle, **options: Any) -> None:
@@ -62,7 +62,7 @@ class Looker:
         """Ask the frontends; a cluster that does not answer is a fact, not an error."""
         try:
             metrics = self._source.metrics()
-            if self._looks % LOOKS_PER_COUNT == 0:
+            if self._looks % LOOKS_PER_COUNT == 0 or self._is_changing():
                 self._status, self._observed = self._source.status(), self._source.observed()
         except (SourceError, ClipperException, OSError):
             self.gone = self.session.texts("panel.gone", cluster=self.connection.cm.cluster_name)
@@ -70,6 +70,9 @@ class Looker:
         self._looks += 1
         self.gone = ""
         self.figures = self.history.add(self._status, metrics, self._observed, dict(self.asked), time.monotonic())
+
+    def _is_changing(self) -> bool:
+        return bool(self.asked) or any(version.requested != version.observed for version in self.figures.versions)
 
     def still(self, message_id: str = "panel.live", width: int | None = None) -> Bundle:
         """Return what was seen last, standing still; for ``width`` see `static.bundle`."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+from array import array
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
-
-import numpy as np
+from math import isnan, nan
+from typing import Any, TypeAlias
 
 from clipper_magic.metrics_reader import Metrics
 
@@ -105,6 +107,13 @@ class _Counted:
         return (count - before) / elapsed_s if elapsed_s > 0 else None
 
 
+_Curve: TypeAlias = deque[float]
+
+
+def _empty_curves() -> tuple[_Curve, ...]:
+    return tuple(deque([nan] * POINTS, POINTS) for _ in CURVES)
+
+
 class History:
     """Makes figures of the frontends' answers, and keeps the curves of each application.
 
@@ -116,7 +125,7 @@ class History:
 
     def __init__(self) -> None:
         self._counted: dict[str, _Counted] = {}
-        self._curves: dict[str, np.ndarray[Any, np.dtype[np.float32]]] = {}
+        self._curves: dict[str, tuple[_Curve, ...]] = {}
 
     def add(
         self,
@@ -154,12 +163,16 @@ class History:
 
     def curves(self, app: str) -> bytes:
         """Return the last minute of an application: ``CURVES`` x ``POINTS`` little-endian float32, oldest first."""
-        empty = np.full((len(CURVES), POINTS), np.nan, np.float32)
-        return self._curves.get(app, empty).astype("<f4").tobytes()
+        points = array("f")
+        for curve in self._curves.get(app) or _empty_curves():
+            points.extend(curve)
+        if sys.byteorder == "big":
+            points.byteswap()
+        return points.tobytes()
 
     def asked_lately(self, app: str) -> bool:
         """Return whether an application has answered anything in the last minute."""
-        return app in self._curves and bool(np.isfinite(self._curves[app][0]).any())
+        return app in self._curves and not all(map(isnan, self._curves[app][0]))
 
     def _rate(self, name: str, count: float | None, now_s: float) -> float | None:
         return None if count is None else self._counted.setdefault(name, _Counted()).rate(now_s, count)
@@ -188,10 +201,10 @@ class History:
         )
 
     def _remember(self, name: str, values: list[float | None], *, answered: bool) -> None:
-        curves = self._curves.setdefault(name, np.full((len(CURVES), POINTS), np.nan, np.float32))
-        curves[:, :-1] = curves[:, 1:]
-        curves[:, -1] = [np.nan if value is None or not answered else value for value in values]
-        curves[-1, -1] = values[-1] or 0.0  # nothing asked is a rate, too
+        *latencies, rate = self._curves.setdefault(name, _empty_curves())
+        for curve, value in zip(latencies, values, strict=False):
+            curve.append(nan if value is None or not answered else value)
+        rate.append(values[-1] or 0.0)  # nothing asked is a rate, too
 
     def _version(
         self,

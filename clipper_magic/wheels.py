@@ -154,7 +154,8 @@ def _pip(*arguments: str) -> None:
     # A user's `pip config` may hold `user = true` or a target of its own; both contradict --target.
     environment = {key: value for key, value in os.environ.items() if key not in {"PIP_USER", "PIP_TARGET"}}
     environment |= {"PIP_USER": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_ROOT_USER_ACTION": "ignore"}
-    command = [sys.executable, "-m", "pip", *arguments]
+    # A kernel tells every program that it may use colours, and an error quotes what pip says.
+    command = [sys.executable, "-m", "pip", "--no-color", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         raise PipError("\n".join((done.stdout + done.stderr).strip().splitlines()[-12:]))

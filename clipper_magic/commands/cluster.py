@@ -45,11 +45,16 @@ def _start_new(session: Session, args: SimpleNamespace, backend: str, cluster: s
     session.doing("start.running", cluster=cluster)
     connection = ClipperConnection(manager(kind, cluster, ready_timeout_s=session.settings.timeout, **options))
     had_state = connection.cm.keeps_state()
-    connection.start_clipper(
-        cache_size=args.cache_size,
-        qf_http_thread_pool_size=args.http_threads,
-        num_frontend_replicas=args.frontends,
-    )
+
+    def became() -> str:
+        return session.texts("start.interrupted_late" if connection.connected else "start.interrupted", cluster=cluster)
+
+    with session.if_interrupted(became):
+        connection.start_clipper(
+            cache_size=args.cache_size,
+            qf_http_thread_pool_size=args.http_threads,
+            num_frontend_replicas=args.frontends,
+        )
     session.connection = connection
     query = connection.get_query_addr()
     wished = args.query_port or backends.DEFAULT_QUERY_PORT

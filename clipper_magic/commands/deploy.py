@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from clipper_magic.commands import applications, cells, lookup
-from clipper_magic.commands.boundary import Interrupted
 from clipper_magic.commands.checks import AS_DATAFRAME, check_here
 from clipper_magic.commands.grammar import Command, Parameter
 from clipper_magic.commands.inputs import as_function_gets_it, inputs_of
@@ -110,7 +110,7 @@ def _build_and_deploy(
     from clipper_magic.deployers import python
 
     session.doing("deploy.running", model=plan.model, version=plan.version)
-    try:
+    with if_deployment_interrupted(session, connection, plan.model, plan.version):
         python.deploy_python_closure(
             connection,
             plan.model,
@@ -128,9 +128,21 @@ def _build_and_deploy(
             detect_packages=not args.no_detect,
         )
         linked = _link(connection, args.app, plan.model)
-    except KeyboardInterrupt:
-        raise Interrupted(session.texts("deploy.interrupted", model=plan.model, version=plan.version)) from None
     _say_deployed(session, connection, args, plan, linked)
+
+
+def if_deployment_interrupted(
+    session: Session, connection: ClipperConnection, model: str, version: str
+) -> AbstractContextManager[None]:
+    """Let a Ctrl-C in the block tell whether the version is deployed: it may have come at the very end."""
+
+    def became() -> str:
+        deployed = f"{model}:{version}" in connection.get_all_models()
+        return session.texts(
+            "deploy.interrupted_late" if deployed else "deploy.interrupted", model=model, version=version
+        )
+
+    return session.if_interrupted(became)
 
 
 def _link(connection: ClipperConnection, app: str | None, model: str) -> bool:

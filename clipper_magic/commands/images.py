@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 from clipper_magic.commands import lookup
+from clipper_magic.commands.deploy import if_deployment_interrupted
 from clipper_magic.commands.grammar import Command, Parameter
 from clipper_magic.commands.kinds import LIST, MODEL_VERSION, number, text
 from clipper_magic.commands.models import BATCH_SIZE, wanted_version
@@ -18,7 +19,8 @@ def build(session: Session, args: SimpleNamespace) -> str:
     model, version = wanted_version(args.name)
     connection = session.connected()
     session.doing("images.building", model=model, version=version)
-    image = connection.build_model(model, version, args.dir, args.base_image, args.registry, args.pkgs)
+    with session.if_interrupted(lambda: session.texts("images.interrupted", model=model, version=version)):
+        image = connection.build_model(model, version, args.dir, args.base_image, args.registry, args.pkgs)
     session.say("images.built", image=image, took=session.elapsed())
     return image
 
@@ -29,7 +31,8 @@ def deploy_image(session: Session, args: SimpleNamespace) -> Info:
     connection = session.connected()
     input_type = check_input_type(args.input_type)
     session.doing("deploy.running", model=model, version=version)
-    connection.deploy_model(model, version, input_type, args.image, args.labels, args.replicas, args.batch_size)
+    with if_deployment_interrupted(session, connection, model, version):
+        connection.deploy_model(model, version, input_type, args.image, args.labels, args.replicas, args.batch_size)
     ready = session.texts("deploy.replicas_ready", n=connection.get_num_replicas(model, version))
     session.say("deploy.done", model=model, version=version, facts=ready, took=session.elapsed())
     return session.said(Info(lookup.known_version(connection, model, version)))

@@ -70,7 +70,13 @@ def replicas(session: Session, args: SimpleNamespace) -> Names | int:
     fields: dict[str, Any] = {"model": model, "version": model_version, "n": args.n, "before": before}
     if args.n != before:
         session.doing("models.scaling", **fields)
-        connection.set_num_replicas(model, args.n, model_version)
+
+        def became() -> str:
+            now = connection.get_num_replicas(model, model_version)
+            return session.texts("models.scale_interrupted", **{**fields, "n": now})
+
+        with session.if_interrupted(became):
+            connection.set_num_replicas(model, args.n, model_version)
         session.say("models.scaled", **fields, took=session.elapsed())
     else:
         session.say("models.scale_unchanged", **fields)

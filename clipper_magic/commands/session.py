@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from clipper_magic.commands import backends
+from clipper_magic.commands.boundary import Interrupted
 from clipper_magic.commands.grammar import Command
 from clipper_magic.config import Clipper
 from clipper_magic.managers.choice import manager
@@ -83,6 +85,14 @@ class Session:
     def doing(self, message_id: str, /, **fields: object) -> None:
         """Show what takes a while now."""
         self.area.doing(self.texts(message_id, **fields))
+
+    @contextmanager
+    def if_interrupted(self, told: Callable[[], str]) -> Iterator[None]:
+        """Let a Ctrl-C in the block become one sentence; ``told`` returns what became of the work."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            raise Interrupted(told()) from None
 
     def said(self, value: T) -> T:
         """Mark a value as told by the sentence above it, so that the same notebook cell does not echo it."""

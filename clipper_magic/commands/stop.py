@@ -74,7 +74,8 @@ def _stop_all(session: Session, args: SimpleNamespace) -> Names:
         return session.said(Names())
     session.doing("stop.running", cluster=cluster)
     session.freeze_panel()
-    report = connection.cm.stop_all(graceful=not args.force)
+    with session.if_interrupted(lambda: session.texts("stop.interrupted", cluster=cluster)):
+        report = connection.cm.stop_all(graceful=not args.force)
     connection.connected = False
     connection.logger.info("Stopped all Clipper cluster and all model containers")
     session.connection = None

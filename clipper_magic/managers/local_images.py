@@ -114,7 +114,7 @@ def _copy(source: Path, target: Path, name: str, version: str) -> None:
 
 def _install(packages: Sequence[str], target: Path, name: str, version: str) -> None:
     """Install packages beside the model, for its replicas only."""
-    command = [sys.executable, "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
+    command = [sys.executable, "-m", "pip", "install", "--no-input", "--no-color", "--disable-pip-version-check"]
     done = subprocess.run(
         [*command, "--target", str(target), *packages],
         stdin=subprocess.DEVNULL,

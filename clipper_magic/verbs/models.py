@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from clipper_magic.container_manager import NO_CONTAINER, ModelSpec, Replica
-from clipper_magic.exceptions import InvalidArgumentError
+from clipper_magic.exceptions import ClipperException, InvalidArgumentError
 from clipper_magic.names import check_deployable, check_input_type
 from clipper_magic.verbs.replicas import ReplicaVerbs, check_count, replica_fields
 
@@ -39,8 +39,15 @@ class ModelVerbs(ReplicaVerbs):
         try:
             self.deploy_model(name, version, input_type, image, labels, num_replicas, batch_size)
         except BaseException:
-            self.cm.remove_image(image)
+            if not self._is_registered(spec):  # an interrupt may come when it is
+                self.cm.remove_image(image)
             raise
+
+    def _is_registered(self, spec: ModelSpec) -> bool:
+        try:
+            return bool(self._admin.ask("get_model", model_name=spec.name, model_version=spec.version))
+        except ClipperException:  # nobody is there to ask
+            return False
 
     def build_model(
         self,
@@ -116,11 +123,8 @@ class ModelVerbs(ReplicaVerbs):
         spec = ModelSpec(name, check_deployable(name, version), check_input_type(input_type), image)
         self._register(spec, labels, batch_size, dry_run=True)
         added = self._start_replicas(spec, 0, num_replicas)
-        try:
+        with self._removed_unless_registered(spec, added):
             self._register(spec, labels, batch_size, added)
-        except BaseException:
-            self.cm.remove_replicas(added)
-            raise
         self._remove_strays(spec, added)
         self.logger.info("Successfully registered model %s:%s", spec.name, spec.version)
         self.logger.info("Done deploying model %s:%s.", spec.name, spec.version)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from clipper_magic.container_manager import NO_CONTAINER, ModelSpec, Replica
-from clipper_magic.exceptions import DeployError, InvalidArgumentError, NotRegisteredError
+from clipper_magic.exceptions import ClipperException, DeployError, InvalidArgumentError, NotRegisteredError
 from clipper_magic.verbs.base import Connected
 
 
@@ -69,11 +70,8 @@ class ReplicaVerbs(Connected):
         missing = wanted - len(current)
         if missing > 0:
             added = self._start_replicas(spec, len(current), missing)
-            try:
+            with self._removed_unless_registered(spec, added):
                 self._set_replicas(spec, [*current, *added])
-            except BaseException:
-                self.cm.remove_replicas(added)
-                raise
         elif missing < 0:
             self.logger.info(
                 "Found %d replicas for %s:%s. Removing %d", len(current), spec.name, spec.version, -missing
@@ -84,6 +82,26 @@ class ReplicaVerbs(Connected):
     def _start_replicas(self, spec: ModelSpec, running: int, count: int) -> list[Replica]:
         self.logger.info("Found %d replicas for %s:%s. Adding %d", running, spec.name, spec.version, count)
         return self.cm.add_replicas(spec, count)
+
+    @contextmanager
+    def _removed_unless_registered(self, spec: ModelSpec, added: list[Replica]) -> Iterator[None]:
+        """Register new replicas in the block: if that fails they are removed, but not if only its answer was lost.
+
+        A Ctrl-C, or a query frontend that does not confirm in time, may come when they serve already.
+        """
+        try:
+            yield
+        except BaseException:
+            if not self._serve(spec, added):
+                self.cm.remove_replicas(added)
+            raise
+
+    def _serve(self, spec: ModelSpec, replicas: list[Replica]) -> bool:
+        try:
+            registered = self._registered_replicas(spec.name, spec.version)
+        except ClipperException:  # nobody is there to ask
+            return False
+        return {replica.address for replica in replicas} <= {replica.address for replica in registered}
 
     def _restore_replicas(self) -> None:
         """Start again the replicas that the state names and that do not run: those of a cluster that kept its state.

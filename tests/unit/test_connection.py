@@ -15,6 +15,7 @@ import requests
 from fakes import FakeManager, as_response, management_app, post_through
 
 from clipper_magic import ClipperConnection
+from clipper_magic.admin_client import AdminClient
 from clipper_magic.container_manager import Replica
 from clipper_magic.exceptions import (
     AlreadyRegisteredError,
@@ -238,6 +239,50 @@ def test_deploy_that_is_refused_at_the_end_removes_its_replicas(
     with pytest.raises(AlreadyRegisteredError):
         connection.deploy_model("sum", 1, "doubles", "image:1", num_replicas=2)
     assert manager.calls == ["add 2 sum:1 doubles image:1", "remove [0, 1]"]
+
+
+LOST_ANSWERS = [KeyboardInterrupt, lambda: FrontendUnreachableError.of("unconfirmed", cause="committed as revision 9")]
+
+
+@pytest.fixture(params=LOST_ANSWERS, ids=["interrupt", "unconfirmed"])
+def lost_answer(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], type]:
+    """Return a function after which a verb is done, and its answer is lost."""
+
+    def lose(lost: str) -> type:
+        change = AdminClient.change
+
+        def done_and_lost(self: AdminClient, verb: str, **payload: Any) -> str:
+            text = change(self, verb, **payload)
+            if verb == lost and not payload.get("dry_run"):
+                raise request.param()
+            return text
+
+        monkeypatch.setattr(AdminClient, "change", done_and_lost)
+        return type(request.param())
+
+    return lose
+
+
+def test_deploy_whose_last_answer_is_lost_keeps_the_replicas_that_serve(
+    connection: ClipperConnection, manager: FakeManager, lost_answer: Callable[[str], type]
+) -> None:
+    """The version is current already: without its replicas nothing would serve any more."""
+    with pytest.raises(lost_answer("add_model")):
+        connection.build_and_deploy_model("sum", 1, "doubles", "/path", "default", num_replicas=2)
+
+    assert connection.get_current_model_version("sum") == "1"
+    assert connection.get_num_replicas("sum") == 2
+    assert "remove image image-sum:1" not in manager.calls
+
+
+def test_scaling_whose_last_answer_is_lost_keeps_the_replicas_that_serve(
+    connection: ClipperConnection, manager: FakeManager, lost_answer: Callable[[str], type]
+) -> None:
+    connection.deploy_model("sum", 1, "doubles", "sum:1")
+    with pytest.raises(lost_answer("set_replicas")):
+        connection.set_num_replicas("sum", 3)
+
+    assert connection.get_num_replicas("sum") == len(connection.get_all_model_replicas()) == 3
 
 
 def test_deploy_whose_replicas_fail_registers_nothing(connection: ClipperConnection, manager: FakeManager) -> None:

@@ -93,3 +93,15 @@ def test_full_disk_has_words_of_its_own() -> None:
     assert error.code == "no-space"
     assert "the disk is full: pip install x failed" in error.what
     assert error.fix.startswith("Make room")
+
+
+def test_pip_is_quoted_without_colours(images: LocalImages, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel asks every program for them."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    with pytest.raises(ImageBuildError) as caught:
+        images.build("sum", "1", str(model), ["no-such-package-anywhere-42"])
+
+    log = str(caught.value.fields["log"])
+    assert log.splitlines()[-1] == "ERROR: No matching distribution found for no-such-package-anywhere-42"
+    assert "\x1b" not in log

@@ -9,7 +9,6 @@ import pytest
 from magics_world import Capture, Shell, World, said
 from requirements import require_modules
 
-from clipper_magic.commands.boundary import Interrupted
 from clipper_magic.deployers import python as python_deployer
 from clipper_magic.exceptions import ModelCheckError, ReplicaStartError
 
@@ -144,20 +143,6 @@ def test_a_replica_that_dies_shows_its_log(serving: Shell, world: World, capsys:
     assert "Traceback\nModuleNotFoundError" in shown
     assert "Last log lines: ModuleNotFoundError: No module named 'xgboost'. Fix: " in shown.splitlines()[-1]
     assert serving.run("%clipper version sum-model") == "2"
-
-
-def test_an_interrupt_says_what_became_of_it(serving: Shell, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
-    def interrupted(*args: Any, **named: Any) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(python_deployer, "deploy_python_closure", interrupted)
-    said(capsys)
-    with pytest.raises(Interrupted):
-        serving.run("%%clipper_deploy sum-model\ndef f(xs): return [1 for x in xs]")
-
-    assert said(capsys).splitlines()[-1] == (
-        "Interrupted: the deployment of sum-model:3 was cancelled; nothing was deployed."
-    )
 
 
 def test_endpoint_is_all_three_in_one(shell: Shell) -> None:

@@ -96,6 +96,7 @@ class Dispatcher:
 
     def timed_out(self, query: Query) -> None:
         """One who waited for `query` got the default output. Keep it for those who came later, else forget it."""
+        self._queue.drop_expired(self._clock())  # while no replica is free, nothing else would
         if query.flights or query.answered:
             return  # its late answer still fills the cache
         query.waiters = [waiter for waiter in query.waiters if not waiter.done]

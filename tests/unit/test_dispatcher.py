@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 
 import pytest
@@ -163,6 +164,19 @@ def test_the_batch_of_a_hung_replica_goes_to_another_in_time_and_the_hung_one_ge
         assert clients[0].output is not None
     assert len(hung.batches) == before + 1
     assert not healthy.is_hung
+
+
+def test_what_nobody_waits_for_any_more_is_forgotten_even_if_no_replica_ever_is_free() -> None:
+    def queries() -> int:
+        return sum(isinstance(thing, Query) for thing in gc.get_objects())
+
+    before = queries()
+    model = model_of(slo_s=0.1, batch_size=4)
+    model.replicas[0].is_hung = True
+    for _ in range(50):
+        model.run(0.01, lambda: [model.ask() for _ in range(20)])
+    model.run(0.1)
+    assert queries() - before <= 4  # those that the replica has
 
 
 def test_a_hung_replica_that_answers_again_is_used_again() -> None:

@@ -35,6 +35,7 @@ from serving_image.store import Store, open_store
 
 DEFAULT_CACHE_BYTES = 32 * 1024 * 1024  # Clipper's
 DEFAULT_MAX_OUTSTANDING = 20_000
+OBJECTS_OF_A_PREDICTION = 10  # that the garbage collector knows, while it waits
 
 
 class FrontendHealth(msgspec.Struct, frozen=True, kw_only=True):
@@ -192,9 +193,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     frontend = QueryFrontend(
         open_store(options.state), options.cluster, options.cluster_id, options.cache_size, options.max_outstanding
     )
-    # What is loaded now stays; a full collection that walks it, and the cache, would hold up every query.
+    # What is loaded now stays; a full collection that walks it, and the cache, would hold up every query. Nor is there
+    # anything to collect as long as no more is alive than the predictions that may wait: to walk them takes 50 ms.
     gc.freeze()
-    gc.set_threshold(50_000, 50, 100)
+    gc.set_threshold(OBJECTS_OF_A_PREDICTION * max(options.max_outstanding, DEFAULT_MAX_OUTSTANDING), 50, 100)
     listen = [address for address in (options.listen, options.control) if address]
     run(
         build_app(frontend),

@@ -74,9 +74,10 @@ def _send(method: str, address: str, path: str, timeout_s: float, **options: Any
 
 
 def _cause(answer: object) -> str:
-    """Return the frontend's reason without the schema that Clipper puts behind it."""
+    """Return the frontend's reason for people: without the schema that Clipper puts behind it."""
     cause = str(answer.get("cause", answer)) if isinstance(answer, dict) else str(answer)
-    return cause.split(" Expected JSON schema:")[0].removeprefix("Error parsing JSON: ").strip().rstrip(".")
+    cause = cause.split(" Expected JSON schema:")[0].removeprefix("Error parsing JSON: ").strip().rstrip(".")
+    return re.sub(r"(?<=\w)but found", ", but found", cause)  # Clipper's "type Arraybut found"
 
 
 def _prediction(

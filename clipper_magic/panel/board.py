@@ -62,7 +62,7 @@ class Board:
         }
 
     def _version_row(self, app: AppFigures | None, version: VersionFigures, *, first: bool) -> Row:
-        glyph, state = self._state(version)
+        glyph, state = self._state(version, asked=app is not None)
         row: Row = {
             "id": f"{app.name if app else ''}/{version.key}",
             "key": version.key,
@@ -101,8 +101,8 @@ class Board:
             "why": " · ".join(reasons),
         }
 
-    def _state(self, version: VersionFigures) -> tuple[str, str]:
-        """Return a glyph and a word: never a colour alone."""
+    def _state(self, version: VersionFigures, *, asked: bool) -> tuple[str, str]:
+        """Return a glyph and a word: never a colour alone. ``asked``: whether an application is linked to the model."""
         if version.observed < version.requested:
             return "◌", self.texts("panel.starting")
         if version.observed > version.requested:
@@ -111,6 +111,8 @@ class Board:
             return "○", self.texts("panel.no_replica")
         if version.errors:
             return "⚠", self.texts("panel.errors", n=version.errors)
+        if version.current and not asked:
+            return "○", self.texts("panel.not_linked")
         return "●", self.texts("panel.serving" if version.current else "panel.ready")
 
     def _latencies(self, *values_s: float | None) -> str:

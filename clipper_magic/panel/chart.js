@@ -16,11 +16,12 @@ class Chart {
     this.slo = draw("path", { class: "slo" });
     this.sloLabel = draw("text", { class: "slo" });
     this.curves = CURVES.map((name) => draw("path", { class: `curve ${name}` }));
+    this.dots = CURVES.map((name) => draw("path", { class: `dot ${name}` }));
     this.labels = CURVES.map((name) => draw("text", { class: name }));
     this.from = draw("text", { class: "axis" });
     this.to = draw("text", { class: "axis", "text-anchor": "end" });
     this.quiet = draw("text", { class: "axis", "text-anchor": "middle" });
-    this.svg.append(this.quiet, this.grid, this.slo, ...this.curves, this.sloLabel, ...this.labels, this.from, this.to);
+    this.svg.append(this.quiet, this.grid, this.slo, ...this.curves, ...this.dots, this.sloLabel, ...this.labels, this.from, this.to);
     this.rates = draw("svg", { role: "img", height: RATE_HEIGHT });
     this.area = draw("path", { class: "area" });
     this.rateLabel = draw("text", { class: "rate" });
@@ -68,7 +69,10 @@ class Chart {
     const x = (i) => PLOT.left + (i * (right - PLOT.left)) / (POINTS - 1);
     this.drawGrid(low, high, y, right);
     mark(this.slo, "d", `M${PLOT.left} ${y(meta.slo_s).toFixed(1)}H${right}`);
-    CURVES.forEach((_, i) => mark(this.curves[i], "d", path(curves[i], x, y)));
+    CURVES.forEach((_, i) => {
+      mark(this.curves[i], "d", path(curves[i], x, y));
+      mark(this.dots[i], "d", dots(curves[i], x, y));
+    });
     const placed = [{ element: this.sloLabel, at: y(meta.slo_s), text: meta.slo_label }];
     CURVES.forEach((name, i) => {
       const there = Number.isFinite(latest[i]);
@@ -83,7 +87,7 @@ class Chart {
     }
     put(this.quiet, known.length === 0 ? this.panel.labels.quiet : "");
     mark(this.quiet, "x", String((PLOT.left + right) / 2));
-    mark(this.quiet, "y", String(PLOT.top + inner / 2));
+    mark(this.quiet, "y", String(PLOT.top + inner * 0.75)); // the SLO's line is always in the upper half
     put(this.from, this.panel.labels.minute);
     mark(this.from, "x", String(PLOT.left));
     put(this.to, this.panel.labels.now);
@@ -142,6 +146,13 @@ function path(curve, x, y) {
     down = there;
   });
   return data;
+}
+
+// A point without neighbours is no line: it is drawn as a dot, a line without length whose ends are round.
+function dots(curve, x, y) {
+  const there = (i) => curve[i] > 0;
+  const lone = [...curve.keys()].filter((i) => there(i) && !there(i - 1) && !there(i + 1));
+  return lone.map((i) => `M${x(i).toFixed(1)} ${y(curve[i]).toFixed(1)}h0`).join("");
 }
 
 // Move labels down as far as it takes that none covers another, then up again if they left the plot.

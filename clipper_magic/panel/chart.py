@@ -7,7 +7,7 @@ The live panel draws the same in the browser; this one is for what is saved. A n
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 
 import numpy as np
@@ -21,6 +21,8 @@ STROKES = {"p50": "#1f77b4", "p95": "#c2570c", "p99": "#7b3fa0"}
 DASHES = {"p50": "", "p95": "6 3", "p99": "2 3"}
 GREY, SLO_RED = "#767676", "#b3261e"
 LABEL_GAP = 13
+
+Curve = np.ndarray[tuple[int], np.dtype[np.float32]]
 
 
 def read_curves(data: bytes) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
@@ -75,6 +77,9 @@ def svg(
             f'<path d="{_path(values, y)}" fill="none" stroke="{STROKES[name]}" stroke-width="1.6"'
             f' stroke-dasharray="{DASHES[name]}"/>'
         )
+        parts.append(
+            f'<path d="{_dots(values, y)}" stroke="{STROKES[name]}" stroke-width="4.5" stroke-linecap="round"/>'
+        )
         last = values[np.isfinite(values)]
         if last.size:
             labels.append((y(float(last[-1])), name, STROKES[name]))
@@ -107,16 +112,26 @@ def as_image(picture: str, alternative: str) -> str:
     return f'<img alt="{escape(alternative)}" src="data:image/svg+xml;base64,{data}">'
 
 
-def _path(values: np.ndarray[tuple[int], np.dtype[np.float32]], y: object) -> str:
-    step = (WIDTH - LEFT - RIGHT) / (POINTS - 1)
+def _path(values: Curve, y: Callable[[float], float]) -> str:
     pieces, pen_down = [], False
     for i, value in enumerate(values):
-        if not np.isfinite(value) or value <= 0:
+        if not 0 < value < np.inf:
             pen_down = False
             continue
-        pieces.append(f"{'L' if pen_down else 'M'}{LEFT + i * step:.1f} {y(float(value)):.1f}")  # type: ignore[operator]
+        pieces.append(f"{'L' if pen_down else 'M'}{_x(i):.1f} {y(float(value)):.1f}")
         pen_down = True
     return "".join(pieces)
+
+
+def _dots(values: Curve, y: Callable[[float], float]) -> str:
+    """Return the points without neighbours, which are no lines, as lines without length whose ends are round."""
+    there = np.pad((values > 0) & np.isfinite(values), 1)
+    lone = np.flatnonzero(there[1:-1] & ~there[:-2] & ~there[2:])
+    return "".join(f"M{_x(i):.1f} {y(float(values[i])):.1f}h0" for i in lone.tolist())
+
+
+def _x(point: int) -> float:
+    return LEFT + point * (WIDTH - LEFT - RIGHT) / (POINTS - 1)
 
 
 def _text(x: float, y: float, words: str, colour: str, anchor: str = "start") -> str:

@@ -39,7 +39,11 @@ class Panel {
   }
 
   send(message) {
-    this.model.send(message);
+    try {
+      this.model.send(message);
+    } catch {
+      // The kernel that would hear it is gone, which check() tells.
+    }
   }
 
   choose(app) {

@@ -14,6 +14,7 @@ import pytest
 import requests
 from lab_server import PATIENCE_MS, Lab, Notebook
 
+import clipper_magic
 from clipper_magic import ClipperConnection
 from clipper_magic.managers.waiting import wait_for
 
@@ -201,6 +202,30 @@ def test_a_chart_that_nobody_asks_says_so(panel: Notebook) -> None:
     panel.page.get_by_role("combobox", name="Latency of").select_option("hello-world")
 
 
+def test_a_chart_that_nobody_asks_keeps_its_words_clear_of_the_slo(panel: Notebook) -> None:
+    panel.page.get_by_role("combobox", name="Latency of").select_option("lonely")
+    words = panel.panel.locator("figure text.axis[text-anchor=middle]")
+    expect(words).to_have_text("no queries in the last minute")
+    box, line = words.bounding_box(), panel.panel.locator("path.slo").bounding_box()
+
+    assert not box["y"] <= line["y"] <= box["y"] + box["height"]
+    panel.page.get_by_role("combobox", name="Latency of").select_option("hello-world")
+
+
+CHART = Path(clipper_magic.__file__).parent / "panel" / "chart.js"
+
+
+def test_a_point_without_neighbours_is_a_dot(panel: Notebook) -> None:
+    """The chart's own function, with points of which one is alone."""
+    points = "[1, NaN, 2, 3, NaN, 0]"
+    drawn = panel.page.evaluate(f"() => {{ {CHART.read_text()}; return dots({points}, (i) => i, (v) => 10 * v); }}")
+    style = "() => getComputedStyle(document.querySelector('.clipper-panel path.dot.p95'))"
+
+    assert drawn == "M0.0 10.0h0"
+    assert panel.page.evaluate(f"({style})().strokeLinecap") == "round"
+    assert panel.page.evaluate(f"({style})().strokeDasharray") == "none"
+
+
 def test_a_narrow_panel_needs_no_sideways_scrolling(panel: Notebook) -> None:
     panel.page.set_viewport_size({"width": 480, "height": 900})
     panel.wait_for_looks(2)
@@ -211,10 +236,15 @@ def test_a_narrow_panel_needs_no_sideways_scrolling(panel: Notebook) -> None:
 
 
 def test_it_greys_out_when_the_kernel_is_gone_and_lives_again(own_panel: Notebook) -> None:
+    mistakes: list[str] = []
+    own_panel.page.on("pageerror", lambda error: mistakes.append(str(error)))
     own_panel.restart()
     expect(own_panel.panel).to_have_class(re.compile("stale"))
     expect(own_panel.panel.get_by_role("alert")).to_contain_text("No news from the kernel for")
     assert own_panel.panel.locator(".live").evaluate("e => getComputedStyle(e).opacity") == "0.5"
+    own_panel.page.get_by_role("button", name="one replica more of sum-model:2").click()
+    own_panel.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    assert mistakes == []  # nobody hears the panel now, and nobody is to read of it
 
     own_panel.run_all()
     expect(own_panel.page.locator(".clipper-panel:not(.stale) tbody tr").first).to_be_visible()

@@ -140,3 +140,14 @@ def test_durations(seconds: float, english: str, french: str) -> None:
 def test_numbers_and_quotes_follow_the_language() -> None:
     assert (Texts("en").number(3.14159), Texts("fr").number(3.14159)) == ("3.1", "3,1")
     assert (Texts("en").quoted("-1.0"), Texts("fr").quoted("-1.0")) == ('"-1.0"', "«\u00a0-1.0\u00a0»")
+
+
+PYTHON = re.compile(r"\w\(|\w=|ClipperConnection|num_frontend_replicas|container_registry")
+
+
+@pytest.mark.parametrize("language", ["en", "fr"])
+@pytest.mark.parametrize("code", catalogue.load("errors", "en"))
+def test_who_typed_a_magic_is_told_of_no_python_call(code: str, language: str) -> None:
+    entry = catalogue.load("errors", language)[code]
+
+    assert PYTHON.findall(entry.get("magic", entry.get("fix", ""))) == []

@@ -155,7 +155,7 @@ MESSAGES = [
         "%clipper build other /nowhere",
         "version-needed",
         "ClipperUsageError: Which version of other? Fix: Write other:1.",
-        "ClipperUsageError: Quelle version de other ? Solution : Écrivez other:1.",
+        "ClipperUsageError: Quelle version du modèle other ? Solution : Écrivez other:1.",
     ),
     (
         "%clipper replica sum-model 7",

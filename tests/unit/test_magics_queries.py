@@ -8,6 +8,7 @@ import pytest
 from magics_world import Capture, Shell, World, said
 
 from clipper_magic.commands import queries
+from clipper_magic.exceptions import BadQueryError
 
 # --- queries ---
 
@@ -35,6 +36,14 @@ def test_predict_returns_the_rest_answer(serving: Shell, monkeypatch: pytest.Mon
         "query_id": 0, "output": 6.6, "default": False,
     }  # fmt: skip
     assert sent == [{"json": {"input": [1.1, 2.2, 3.3], "version": "1"}}]
+
+
+def test_a_refused_query_is_told_in_words_that_can_be_read(serving: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    mismatch = "Type mismatch! JSON key input expected type Arraybut found type String"
+    cause = f"Error parsing JSON: {mismatch}. Expected JSON schema: {{}}"
+    answer_with(monkeypatch, 400, {"error": "Request error", "cause": cause})
+    with pytest.raises(BadQueryError, match=r"JSON key input expected type Array, but found type String\. Fix"):
+        serving.run('%clipper predict hello-world "abc"')
 
 
 def test_predict_of_a_list_of_inputs_returns_a_list(serving: Shell, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -207,6 +207,13 @@ def test_a_state_is_a_glyph_and_a_word(
     assert f"{row['glyph']} {row['state']}" == state
 
 
+@pytest.mark.parametrize(("language", "state"), [("en", "○ not linked"), ("fr", "○ non liée")])
+def test_a_model_that_no_application_asks_does_not_serve(language: str, state: str) -> None:
+    last = Board(Texts(language)).rows(figures(answers(), observed={"free:1": 1}, asked={"free:1": 1}))[-1]
+
+    assert (last["key"], f"{last['glyph']} {last['state']}") == ("free:1", state)
+
+
 @pytest.mark.parametrize(
     ("values_s", "words"),
     [
@@ -263,6 +270,15 @@ def test_the_still_form_survives_a_notebook_that_is_not_trusted() -> None:
     picture = xml.etree.ElementTree.fromstring(base64.b64decode(data))
     words = [element.text for element in picture.iter() if element.tag.endswith("text")]
     assert {"p50", "p95", "p99", "SLO 100 ms", "1 ms", "100 ms"} <= set(words)
+
+
+def test_a_point_without_neighbours_is_a_dot() -> None:
+    values = np.full((len(CURVES), POINTS), np.nan, np.float32)
+    values[0, 10] = values[0, 20] = values[0, 21] = 0.01
+    picture = chart.svg(values, 0.1, "SLO 100 ms", "title")
+
+    [dot] = re.findall(r'<path d="(M[\d.]+ [\d.]+h0)" stroke="#1f77b4" stroke-width="4.5" stroke-linecap', picture)
+    assert dot.startswith("M88.2 ") and picture.count("h0") == 1
 
 
 def test_the_still_form_reads_in_a_terminal() -> None:

@@ -45,7 +45,7 @@ def cluster(
     connection.start_clipper()
     try:
         connection.register_application("hello-world", "doubles", "-1.0", 20_000_000)
-        connection.register_application("lonely", "strings", "none", 20_000)
+        connection.register_application("lonely", "strings", "none", 100_000)
         for version in (1, 2):
             python_deployer.deploy_python_closure(connection, "sum-model", version, "doubles", slow_sum)
         connection.link_model_to_app("hello-world", "sum-model")

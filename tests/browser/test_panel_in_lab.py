@@ -204,6 +204,7 @@ def test_a_chart_that_nobody_asks_says_so(panel: Notebook) -> None:
 
 def test_a_chart_that_nobody_asks_keeps_its_words_clear_of_the_slo(panel: Notebook) -> None:
     panel.page.get_by_role("combobox", name="Latency of").select_option("lonely")
+    expect(panel.panel.locator("text.slo")).to_have_text("SLO 100 ms")
     words = panel.panel.locator("figure text.axis[text-anchor=middle]")
     expect(words).to_have_text("no queries in the last minute")
     box, line = words.bounding_box(), panel.panel.locator("path.slo").bounding_box()

@@ -13,7 +13,7 @@ import pytest
 from docker.errors import APIError
 from requirements import require
 
-from clipper_magic import DockerContainerManager
+from clipper_magic import ClipperConnection, DockerContainerManager
 from clipper_magic.container_manager import CLIPPER_DOCKER_LABEL, Role
 from clipper_magic.exceptions import DockerUnavailableError
 from clipper_magic.managers.docker_containers import in_parallel
@@ -129,3 +129,26 @@ class DockerBackend:
 @pytest.fixture(scope="session")
 def backend(engine: docker.DockerClient, session_token: str, free_port: Callable[[], int]) -> DockerBackend:
     return DockerBackend(engine, f"{session_token}-net", free_port)
+
+
+@pytest.fixture(scope="module")
+def cluster(backend: DockerBackend, new_cluster_name: Callable[[], str]) -> Iterator[ClipperConnection]:
+    """One cluster for the tests of a module."""
+    started = ClipperConnection(backend.manager(new_cluster_name()))
+    started.start_clipper()
+    yield started
+    started.stop_all()
+
+
+@pytest.fixture
+def connect(backend: DockerBackend, new_cluster_name: Callable[[], str]) -> Iterator[Callable[..., ClipperConnection]]:
+    """Return a function that returns connections with clusters of their own, stopped afterwards."""
+    made: list[ClipperConnection] = []
+
+    def new(**options: Any) -> ClipperConnection:
+        made.append(ClipperConnection(backend.manager(options.pop("cluster_name", new_cluster_name()), **options)))
+        return made[-1]
+
+    yield new
+    for connection in made:
+        connection.stop_all(graceful=False)

@@ -20,6 +20,7 @@ from IPython.display import display
 from clipper_magic.exceptions import ClipperException
 from clipper_magic.log import DATE_FORMAT, LINE_FORMAT, get_logger
 from clipper_magic.render import Bundle, report, running
+from clipper_magic.told import ERASED_LINE
 
 _ORIGIN = re.compile(r"^.*? \[[\w.]+:\d+\] (?:\[[^\]]*\] )?")
 """What stands before the message of a log line: time, level, file and the cluster's name."""
@@ -120,12 +121,12 @@ class Area:
             self._show(bundle)
         elif sys.stdout.isatty():
             width = shutil.get_terminal_size().columns - 1  # a line that wraps could not be rewritten
-            sys.stdout.write(f"\r\x1b[K{bundle['text/plain'][:width]}")
+            sys.stdout.write(f"{ERASED_LINE}{bundle['text/plain'][:width]}")
             sys.stdout.flush()
 
     def _erase_line(self) -> None:
         if self._doing and not self.live and sys.stdout.isatty():
-            sys.stdout.write("\r\x1b[K")
+            sys.stdout.write(ERASED_LINE)
             sys.stdout.flush()
 
     def _show(self, bundle: Bundle) -> None:

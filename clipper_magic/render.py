@@ -10,27 +10,9 @@ import html
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from clipper_magic.told import Told
+
 Bundle = dict[str, str]
-
-
-class Told:
-    """A value that the sentence of its command tells already.
-
-    Attributes
-    ----------
-    said_in : int or None
-        Number of the notebook cell that said it; that cell does not echo the value as well.
-    """
-
-    said_in: int | None = None
-
-    def _ipython_display_(self) -> None:
-        """Show nothing if the sentence is enough; `NotImplementedError` sends IPython on to the other forms."""
-        from IPython.core.getipython import get_ipython
-
-        shell = get_ipython()
-        if self.said_in is None or shell is None or shell.execution_count != self.said_in:
-            raise NotImplementedError
 
 
 class Names(Told, list[Any]):

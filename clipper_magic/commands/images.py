@@ -12,6 +12,7 @@ from clipper_magic.commands.models import BATCH_SIZE, wanted_version
 from clipper_magic.commands.session import Session
 from clipper_magic.names import check_input_type
 from clipper_magic.render import Info
+from clipper_magic.told import Word
 
 
 def build(session: Session, args: SimpleNamespace) -> str:
@@ -22,7 +23,7 @@ def build(session: Session, args: SimpleNamespace) -> str:
     with session.if_interrupted(lambda: session.texts("images.interrupted", model=model, version=version)):
         image = connection.build_model(model, version, args.dir, args.base_image, args.registry, args.pkgs)
     session.say("images.built", image=image, took=session.elapsed())
-    return image
+    return session.said(Word(image))
 
 
 def deploy_image(session: Session, args: SimpleNamespace) -> Info:

@@ -13,6 +13,7 @@ from clipper_magic.commands.session import Session
 from clipper_magic.exceptions import ClipperUsageError, NotRegisteredError
 from clipper_magic.names import check_input_type
 from clipper_magic.render import Info, Names, Records
+from clipper_magic.told import Count
 
 
 def models(session: Session, args: SimpleNamespace) -> Names | Records:
@@ -80,7 +81,7 @@ def replicas(session: Session, args: SimpleNamespace) -> Names | int:
         session.say("models.scaled", **fields, took=session.elapsed())
     else:
         session.say("models.scale_unchanged", **fields)
-    return connection.get_num_replicas(model, model_version)
+    return session.said(Count(connection.get_num_replicas(model, model_version)))
 
 
 def replica_info(session: Session, args: SimpleNamespace) -> Info:

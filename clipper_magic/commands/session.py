@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from clipper_magic.commands.grammar import Command
 from clipper_magic.config import Clipper
 from clipper_magic.managers.choice import manager
 from clipper_magic.progress import Area
-from clipper_magic.render import Told
+from clipper_magic.told import Told
 from clipper_magic.wording import Texts
 
 if TYPE_CHECKING:
@@ -95,8 +96,9 @@ class Session:
             raise Interrupted(told()) from None
 
     def said(self, value: T) -> T:
-        """Mark a value as told by the sentence above it, so that the same notebook cell does not echo it."""
-        value.said_in = self.shell.execution_count if self.in_kernel else None
+        """Mark a value as told by the sentence above it, so that the same cell, or input, does not echo it."""
+        can_be_silent = self.in_kernel or sys.stdout.isatty()  # elsewhere "Out[3]:" is printed already
+        value.said_in = self.shell.execution_count if can_be_silent else None
         return value
 
     def connected(self) -> ClipperConnection:

@@ -10,6 +10,7 @@ from clipper_magic.commands.kinds import text
 from clipper_magic.commands.session import Session
 from clipper_magic.exceptions import ClipperUsageError
 from clipper_magic.messages.catalogue import LANGUAGES
+from clipper_magic.told import Word
 from clipper_magic.wording import Texts
 
 FAMILIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -33,6 +34,7 @@ def lang(session: Session, args: SimpleNamespace) -> str:
             raise ClipperUsageError.of("bad-choice", option="lang", value=args.language, choices=", ".join(choices))
         session.settings.lang = args.language
         session.say("help.language")
+        return session.said(Word(session.settings.language))
     return session.settings.language
 
 

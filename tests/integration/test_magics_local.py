@@ -178,7 +178,8 @@ def test_versions_and_replicas(notebook: Kernel) -> None:
     assert "'output': 2.0" in notebook.ok("%clipper predict hello-world [1, 2] --version 2").value
 
     ran = notebook.ok("%clipper replicas sum-model 3")
-    assert ran.value == "3" and "sum-model:1: 3 replicas ready (was 1)" in ran.text
+    assert ran.value == "" and "sum-model:1: 3 replicas ready (was 1)" in ran.text
+    assert notebook.ok("%clipper replicas sum-model").value == "3"
     assert notebook.ok("%clipper replicas").value == (
         "['sum-model:1:0', 'sum-model:1:1', 'sum-model:1:2', 'sum-model:2:0']"
     )
@@ -259,11 +260,14 @@ def test_tab_completes_in_a_terminal(tmp_path: Path, new_cluster_name: Callable[
         sys.executable, command, env=environ, cwd=tmp_path, encoding="utf-8", dimensions=(40, 100), timeout=60
     )
     try:
-        setup = "%clipper register hello-world --input-type doubles --default-output 0 --slo 1s;"
+        setup = "%clipper register hello-world --input-type doubles --default-output 0 --slo 1s"
         for number, line in enumerate(("%load_ext clipper_magic", "%clipper start;", setup), 1):
-            terminal.expect_exact(f"[{number}]:")
+            terminal.expect_exact(f"In [{number}]:")
             terminal.send(f"{line}\r")
-        terminal.expect_exact("[4]:")
+        terminal.expect_exact("registered: doubles")
+        terminal.expect_exact("In [4]:")
+        # Its sentence says all: the prompt of the value is erased again, and the value is not there.
+        assert "\r\x1b[K" in terminal.before and "latency_slo_micros" not in terminal.before
         terminal.send("x = %clipper predict hello-w\t")
         terminal.expect_exact("orld")
         terminal.send(" [1]\r")

@@ -19,7 +19,7 @@ SERVING = sorted(Path(serving_image.__file__).parent.rglob("*.py"))
 # Which files may import a package, as patterns of paths below the project.
 ALLOWED = {
     "IPython": ("clipper_magic/magics.py", "clipper_magic/commands/*", "clipper_magic/panel*.py",
-                "clipper_magic/completion.py", "clipper_magic/progress.py", "clipper_magic/render.py"),
+                "clipper_magic/completion.py", "clipper_magic/progress.py", "clipper_magic/told.py"),
     "docker": ("clipper_magic/managers/docker*.py", "clipper_magic/image.py", "serving_image/base_image.py"),
     "circus": ("clipper_magic/managers/supervisor.py",),
     "tornado": ("clipper_magic/managers/supervisor.py",),

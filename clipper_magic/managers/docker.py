@@ -87,7 +87,7 @@ class DockerContainerManager(ContainerManager):
     keep_state : bool
         Whether applications, models and links outlive ``stop_all()`` and are taken up by ``start_clipper()``.
     memory_limit : str, optional
-        Of each replica, such as ``"512m"``.
+        Of each replica, such as ``"512m"``. Like the next one, it holds for whoever connects later, too.
     cpu_limit : float, optional
         Processors that each replica may use, such as ``0.5``.
     ready_timeout_s : float
@@ -192,7 +192,7 @@ class DockerContainerManager(ContainerManager):
             lifecycle.containers,
             lifecycle.networks.models,
             cluster.replica_port,
-            self._options.replica_settings(lifecycle.networks.has_way_out()),
+            self._options.replica_settings(cluster, lifecycle.networks.has_way_out()),
         )
         if self._keeper is None:
             self._keeper = Keeper(self.docker_client, self.cluster_name, self.logger)

@@ -30,6 +30,8 @@ MODEL_VERSION = "ai.clipper.model.version"
 REPLICA_ID = "ai.clipper.model.replica_id"
 SERVING_IMAGE = "ai.clipper.serving.image"
 KEEP_STATE = "ai.clipper.keep_state"
+MEMORY_LIMIT = "ai.clipper.replica.memory_limit"
+CPU_LIMIT = "ai.clipper.replica.cpu_limit"
 
 ROLE_LABELS: Mapping[Role, str] = {
     Role.QUERY_FRONTEND: CLIPPER_QUERY_FRONTEND_CONTAINER_LABEL,
@@ -58,6 +60,10 @@ class DockerCluster:
         Path of the copy of Prometheus' configuration; empty without metrics.
     serving_image : str
         What its frontends run.
+    memory_limit : str or None
+        Of each replica.
+    cpu_limit : float or None
+        Of each replica.
     """
 
     cluster_id: str
@@ -68,6 +74,8 @@ class DockerCluster:
     replica_port: int
     metric_config: str
     serving_image: str
+    memory_limit: str | None
+    cpu_limit: float | None
 
 
 def cluster_label(cluster_name: str) -> dict[str, str]:
@@ -94,7 +102,15 @@ def read_cluster(labels_of_all: Iterable[Mapping[str, str]]) -> DockerCluster | 
         replica_port=int(labels[REPLICA_PORT]),
         metric_config=labels.get(METRIC_CONFIG, ""),
         serving_image=labels[SERVING_IMAGE],
+        memory_limit=labels.get(MEMORY_LIMIT),
+        cpu_limit=float(labels[CPU_LIMIT]) if CPU_LIMIT in labels else None,
     )
+
+
+def limit_labels(memory_limit: str | None, cpu_limit: float | None) -> dict[str, str]:
+    """Return the labels by which whoever connects knows the limits of the cluster's replicas."""
+    limits = {MEMORY_LIMIT: memory_limit, CPU_LIMIT: cpu_limit}
+    return {label: str(limit) for label, limit in limits.items() if limit}
 
 
 def replica_labels(replica: Replica) -> dict[str, str]:

@@ -111,6 +111,7 @@ class Lifecycle:
             prometheus_image=images.prometheus,
             metric_config=new_config_path() if images.prometheus else "",
             keep_state=options.keep_state,
+            limit_labels=labels.limit_labels(options.memory_limit, options.cpu_limit),
         )
 
     def _launch(self, options: ServiceOptions) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from clipper_magic.exceptions import BackendError
+from clipper_magic.managers.docker_labels import DockerCluster
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 
@@ -60,17 +61,20 @@ class DockerOptions:
         except ValueError:
             return socket.gethostbyname(self.host)
 
-    def replica_settings(self, way_out: bool) -> dict[str, Any]:
+    def replica_settings(self, cluster: DockerCluster, way_out: bool) -> dict[str, Any]:
         """Return what replicas get beside the other containers' settings, as the client takes it.
 
         Parameters
         ----------
+        cluster : DockerCluster
+            Its start, maybe another interpreter's, has set the limits of those who name none.
         way_out : bool
-            Whether their network has a way out: the cluster's start has decided that, maybe another interpreter's.
+            Whether their network has a way out: the start has decided that, too.
         """
         settings: dict[str, Any] = {} if way_out else dict(_NO_NAMES)
-        if self.memory_limit:
-            settings |= {"mem_limit": self.memory_limit, "memswap_limit": self.memory_limit}
-        if self.cpu_limit:
-            settings["nano_cpus"] = int(self.cpu_limit * 1_000_000_000)
+        memory_limit, cpu_limit = self.memory_limit or cluster.memory_limit, self.cpu_limit or cluster.cpu_limit
+        if memory_limit:
+            settings |= {"mem_limit": memory_limit, "memswap_limit": memory_limit}
+        if cpu_limit:
+            settings["nano_cpus"] = int(cpu_limit * 1_000_000_000)
         return settings

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import quote
 
@@ -64,6 +64,8 @@ class ServiceOptions:
         Where the copy of Prometheus' configuration is.
     keep_state : bool
         Whether the volume outlives the cluster.
+    limit_labels : mapping of str to str
+        The limits of replicas, for whoever connects.
     """
 
     cluster_name: str
@@ -83,6 +85,7 @@ class ServiceOptions:
     prometheus_image: str
     metric_config: str
     keep_state: bool
+    limit_labels: Mapping[str, str]
 
 
 class Services:
@@ -217,6 +220,7 @@ class Services:
                 labels.CLUSTER_ID: options.cluster_id,
                 labels.PROTOCOL: str(PROTOCOL_VERSION),
                 labels.SERVING_IMAGE: options.serving_image,
+                **options.limit_labels,
             },
             networks=(self._networks.frontends,),
             health_port=port,

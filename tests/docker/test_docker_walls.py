@@ -172,7 +172,9 @@ def test_every_container_is_locked_down(cluster: ClipperConnection, backend: Doc
         assert host["RestartPolicy"]["Name"] == "always"
 
 
-def test_memory_limit_is_named_when_it_kills(connect: Callable[..., ClipperConnection]) -> None:
+def test_limits_hold_and_are_named_when_they_kill(
+    connect: Callable[..., ClipperConnection], backend: DockerBackend
+) -> None:
     connection = connect(memory_limit="200m", cpu_limit=1.5, with_metrics=False)
     connection.start_clipper()
 
@@ -181,6 +183,10 @@ def test_memory_limit_is_named_when_it_kills(connect: Callable[..., ClipperConne
 
     assert caught.value.fields["exit_code"] == 137
     serve(connection, "modest", feature_sum)
-    (replica,) = connection.cm._replicas.containers()  # type: ignore[attr-defined]
-    assert replica.attrs["HostConfig"]["NanoCpus"] == 1_500_000_000
-    assert replica.attrs["HostConfig"]["Memory"] == 200 * 1024 * 1024
+    # Whoever connects later need not name the limits again.
+    later = ClipperConnection(backend.manager(connection.cm.cluster_name))
+    later.connect()
+    later.set_num_replicas("modest", 2)
+    replicas = backend.members(connection.cm.cluster_name, Role.MODEL_REPLICA)
+    assert [replica.attrs["HostConfig"]["NanoCpus"] for replica in replicas] == [1_500_000_000] * 2
+    assert [replica.attrs["HostConfig"]["Memory"] for replica in replicas] == [200 * 1024 * 1024] * 2

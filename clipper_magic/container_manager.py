@@ -230,6 +230,10 @@ class ContainerManager(ABC):
         """
         return False
 
+    def allows_network(self) -> bool:
+        """Return whether models of the running cluster may open connections to the outside."""
+        return True
+
     @abstractmethod
     def get_admin_addr(self) -> str:
         """Return ``host:port`` of the management frontend."""

@@ -16,6 +16,7 @@ from clipper_magic.render import Checks, Info
 
 if TYPE_CHECKING:
     from clipper_magic.connection import ClipperConnection
+    from clipper_magic.container_manager import ContainerManager
 
 LARGEST_PORT = 65_535
 
@@ -32,7 +33,27 @@ def start(session: Session, args: SimpleNamespace) -> Info:
     session.say("start.already", cluster=cluster, **counts(connection))
     if args.keep_state and not connection.cm.keeps_state():
         session.say("start.not_kept", cluster=cluster)
+    if ignored := _without_effect(connection.cm, args):
+        options = session.texts.listing([f"`{option}`" for option in ignored])
+        session.say("start.own_settings", cluster=cluster, options=options, n=len(ignored))
     return _cluster_info(session)
+
+
+def _without_effect(running: ContainerManager, args: SimpleNamespace) -> list[str]:
+    """Return the options of the line that a cluster which runs already does not have, or may not have."""
+
+    def elsewhere(port: int | None, address: str) -> bool:
+        return port is not None and address.rpartition(":")[2] != str(port)
+
+    differs = {
+        "--query-port": elsewhere(args.query_port, running.get_query_addr()),
+        "--management-port": elsewhere(args.management_port, running.get_admin_addr()),
+        "--cache-size": args.cache_size != DEFAULT_PREDICTION_CACHE_SIZE_BYTES,
+        "--frontends": args.frontends != 1,
+        "--allow-network": args.allow_network and not running.allows_network(),
+        "--base-image": args.base_image is not None,
+    }
+    return [option for option, ignored in differs.items() if ignored]
 
 
 def _start_new(session: Session, args: SimpleNamespace, backend: str, cluster: str) -> Info:

@@ -6,7 +6,7 @@ import ast
 import logging
 
 import pytest
-from magics_world import Capture, Shell, World, said
+from magics_world import Capture, LocalContainerManager, Shell, World, said
 
 
 def test_load_ext_is_silent_and_harmless_twice(world: World, capsys: Capture) -> None:
@@ -51,6 +51,41 @@ def test_start_then_start_again_connects(shell: Shell, capsys: Capture) -> None:
     }  # fmt: skip
     assert "Docker does not answer: using local processes" in first and "Clipper is running" in first
     assert "default-cluster is already running: connected. 0 applications, 0 models, 0 replicas." in said(capsys)
+
+
+ALREADY = "default-cluster is already running: connected. 0 applications, 0 models, 0 replicas."
+KEEPS = "default-cluster keeps the settings that it was started with: "
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ("", None),
+        ("--query-port 1337 --management-port 1338 --http-threads 4", None),
+        ("--query-port 2000", "`--query-port` changes nothing."),
+        ("--management-port 2000 --frontends 2", "`--management-port`, `--frontends` change nothing."),
+        ("--cache-size 0", "`--cache-size` changes nothing."),
+        ("--base-image other --backend local", "`--base-image` changes nothing."),
+        ("--allow-network", "`--allow-network` changes nothing."),
+    ],
+)
+def test_what_a_running_cluster_cannot_become_is_said(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, capsys: Capture, options: str, told: str | None
+) -> None:
+    monkeypatch.setattr(LocalContainerManager, "allows_network", lambda _: False)
+    shell.run("%clipper start;")
+    said(capsys)
+    shell.run(f"%clipper start {options};")
+
+    assert said(capsys).splitlines() == [ALREADY, *([KEEPS + told] if told else [])]
+
+
+def test_a_network_that_models_have_is_not_talked_about(shell: Shell, capsys: Capture) -> None:
+    shell.run("%clipper start;")
+    said(capsys)
+    shell.run("%clipper start --allow-network;")
+
+    assert said(capsys).splitlines() == [ALREADY]
 
 
 def test_a_port_that_is_another_is_said(shell: Shell, capsys: Capture) -> None:

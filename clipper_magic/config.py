@@ -18,6 +18,7 @@ from traitlets.config import Configurable
 from clipper_magic.exceptions import ClipperUsageError
 from clipper_magic.managers.choice import BACKENDS
 from clipper_magic.messages.catalogue import DEFAULT_LANGUAGE, LANGUAGES
+from clipper_magic.wording import Texts
 
 SETTINGS_FILE = "clipper_magic.toml"
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
@@ -98,20 +99,15 @@ class Clipper(Configurable):
         The environment; the process's own if absent.
     """
 
-    lang = Choice(("auto", *LANGUAGES), help="Language of messages: en, fr, or auto (the locale's).").tag(config=True)
-    backend = Choice(BACKENDS, help="What runs a cluster: docker, local, or auto (Docker if its engine answers).").tag(
-        config=True
-    )
-    cluster = traitlets.Unicode(help="Name of the cluster that commands work on.").tag(config=True)
-    panel = Choice(
-        ("auto", "widget", "html", "text"),
-        help="Form of %clipper panel: widget, html, text, or auto (the best that works).",
-    ).tag(config=True)
-    refresh = traitlets.Float(help="Refreshes of the panel a second (0.2 to 10).").tag(config=True)
-    verbose = traitlets.Bool(help="Print Clipper's own log lines.").tag(config=True)
-    confirm_stop = traitlets.Bool(help="Ask before %clipper stop --all.").tag(config=True)
-    timeout = traitlets.Float(help="Seconds that a replica may take to become ready.").tag(config=True)
-    debug = traitlets.Bool(help="Show the whole traceback of an error.").tag(config=True)
+    lang = Choice(("auto", *LANGUAGES)).tag(config=True)
+    backend = Choice(BACKENDS).tag(config=True)
+    cluster = traitlets.Unicode().tag(config=True)
+    panel = Choice(("auto", "widget", "html", "text")).tag(config=True)
+    refresh = traitlets.Float().tag(config=True)
+    verbose = traitlets.Bool().tag(config=True)
+    confirm_stop = traitlets.Bool().tag(config=True)
+    timeout = traitlets.Float().tag(config=True)
+    debug = traitlets.Bool().tag(config=True)
 
     _lang = _outside("lang", str, "auto")
     _backend = _outside("backend", str, "auto")
@@ -126,6 +122,13 @@ class Clipper(Configurable):
     def __init__(self, environ: Mapping[str, str] | None = None, **traits: Any) -> None:
         super().__init__(**traits)
         self._environ = os.environ if environ is None else environ
+
+    @classmethod
+    def class_get_trait_help(
+        cls, trait: traitlets.TraitType[Any, Any], inst: Any = None, helptext: str | None = None
+    ) -> str:
+        """Return what ``%config Clipper`` shows of a setting, in the language of messages."""
+        return super().class_get_trait_help(trait, inst, helptext or Texts(_language(inst))(f"setting.{trait.name}"))
 
     def chosen(self, name: str) -> str:
         """Return the value of a setting that has choices.
@@ -163,3 +166,11 @@ class Clipper(Configurable):
             if name in settings:
                 found.append((f"{path}: {name}", settings[name]))
         return found
+
+
+def _language(settings: Clipper | None) -> str:
+    """Return the language of some settings; the settings may be wrong, and their help must show all the same."""
+    try:
+        return settings.language if settings else DEFAULT_LANGUAGE
+    except ClipperUsageError:
+        return DEFAULT_LANGUAGE

@@ -8,6 +8,7 @@ import pytest
 
 from clipper_magic.config import Clipper, locale_language
 from clipper_magic.exceptions import ClipperUsageError
+from clipper_magic.messages import catalogue
 
 
 def settings(tmp_path: Path, file: str = "", **environ: str) -> Clipper:
@@ -91,3 +92,19 @@ def test_config_lists_the_choices(tmp_path: Path) -> None:
     assert {"lang", "backend", "cluster", "panel", "refresh", "verbose", "confirm_stop", "timeout"} <= set(
         Clipper.class_trait_names(config=True)
     )
+
+
+@pytest.mark.parametrize(
+    ("lang", "shown"),
+    [
+        ("en", "Ask before %clipper stop --all."),
+        ("fr", "Demande confirmation avant %clipper stop --all."),
+        ("de", "Ask before %clipper stop --all."),  # what is wrong with a setting must not hide what it may be
+    ],
+)
+def test_config_tells_in_the_language_of_messages(tmp_path: Path, lang: str, shown: str) -> None:
+    assert shown in Clipper.class_get_help(settings(tmp_path, CLIPPER_LANG=lang))
+
+
+def test_every_setting_has_its_help_and_every_help_its_setting() -> None:
+    assert set(catalogue.load("text", "en")["setting"]) == set(Clipper.class_trait_names(config=True))

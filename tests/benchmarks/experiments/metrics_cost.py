@@ -51,19 +51,24 @@ def measure(effort: Effort) -> list[Figure]:
     """Return the shares of a prediction's CPU time and of the rate that the metrics cost.
 
     What is looked for is smaller than what the machine's speed varies by from second to second. So the two clusters
-    take turns each second, neighbours are compared, and the median of those comparisons counts.
+    take turns each second, neighbours are compared, and the median of those comparisons counts. Which of the two is
+    first changes from pair to pair.
     """
     pairs = effort.seconds * effort.rounds * PAIRS_FACTOR
     with running("metrics") as on, running_without_metrics() as off:
-        loads = [(cluster, cluster.serve("sum", make_sum())) for cluster in (on, off)]
-        for cluster, url in loads:
+        urls = {cluster: cluster.serve("sum", make_sum()) for cluster in (on, off)}
+        slices: dict[Cluster, list[Slice]] = {on: [], off: []}
+        for cluster, url in urls.items():
             measure_slice(cluster, url)
         machine.wait_until_quiet(effort.patience_s)
-        slices = [(measure_slice(*loads[0]), measure_slice(*loads[1])) for _ in range(pairs)]
-    failures = sum(with_.failures + without.failures for with_, without in slices)
+        for number in range(pairs):
+            for cluster in (on, off) if number % 2 else (off, on):
+                slices[cluster].append(measure_slice(cluster, urls[cluster]))
+    compared = list(zip(slices[on], slices[off], strict=True))
+    failures = sum(with_.failures + without.failures for with_, without in compared)
     note = join_notes(f"median of {pairs} pairs", f"{failures} queries without a right answer" if failures else "")
-    cpu = statistics.median(1 - without.cpu_s / with_.cpu_s for with_, without in slices)
-    rate = statistics.median(1 - with_.rate / without.rate for with_, without in slices)
+    cpu = statistics.median(1 - without.cpu_s / with_.cpu_s for with_, without in compared)
+    rate = statistics.median(1 - with_.rate / without.rate for with_, without in compared)
     return [
         Figure("share of a prediction's CPU time that metrics cost", cpu, bound=at_most(0.03), note=note),
         Figure("share of the rate that metrics cost", rate, bound=at_most(0.03), note=note),

@@ -147,8 +147,9 @@ def test_centralized_log_is_taken_with_a_word_on_where_the_logs_are(capsys: pyte
 
 
 def test_second_query_frontend_is_refused() -> None:
-    with pytest.raises(BackendError, match="scale-out hasn't been implemented"):
+    with pytest.raises(BackendError, match="one query frontend, and 2 were asked for") as caught:
         DockerContainerManager().start_clipper(ClusterOptions(num_frontend_replicas=2))
+    assert "scale-out hasn't been implemented" in caught.value.msg, "Clipper's words, for programs"
 
 
 def test_clippers_arguments_are_taken_in_clippers_order() -> None:

@@ -240,6 +240,7 @@ class DockerContainerManager(ContainerManager):
             self._keeper = None
         with engine_errors(), self._lock():
             report = self._lifecycle.stop(graceful)
+            self._images.remove_unfinished()
         self._cluster = None
         return report
 
@@ -247,6 +248,11 @@ class DockerContainerManager(ContainerManager):
         """Return whether the state is, or will be, kept; see ``ContainerManager.keeps_state``."""
         with engine_errors():
             return self._lifecycle.keeps_state()
+
+    def allows_network(self) -> bool:
+        """Return whether models may open connections to the outside: as the cluster was started."""
+        with engine_errors():
+            return self._lifecycle.networks.has_way_out()
 
     # --- images and replicas ---
 

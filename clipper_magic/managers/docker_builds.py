@@ -134,8 +134,10 @@ def build_model_image(
     # The folder keeps its path inside the context, so that the builder's lines name the folder that the user knows.
     inside = str(model_data_path.resolve()).lstrip("/")
     copy = f"COPY {json.dumps(['/' + inside, '/model/'])}" if " " in inside else f"COPY /{inside} /model/"
-    dockerfile = f"FROM {base}\n{copy}\n".encode()
-    build(client, {"Dockerfile": dockerfile, inside: model_data_path}, tag, labels=labels, on_line=on_line)
+    # Labelled first: whatever an interrupted build leaves is known to be the cluster's.
+    label = "LABEL " + " ".join(f"{json.dumps(key)}={json.dumps(value)}" for key, value in labels.items())
+    dockerfile = f"FROM {base}\n{label}\n{copy}\n".encode()
+    build(client, {"Dockerfile": dockerfile, inside: model_data_path}, tag, labels={}, on_line=on_line)
 
 
 def _install(requirements: Sequence[str], target: Path, platform: Platform, on_line: OnLine) -> None:

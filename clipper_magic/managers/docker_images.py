@@ -259,6 +259,14 @@ class DockerImages:
         filters = {"label": [f"{key}={value}" for key, value in self._labels.items()]}
         return sorted(tag for each in self._client.images.list(filters=filters) for tag in each.tags)
 
+    def remove_unfinished(self) -> None:
+        """Delete what builds of the cluster's models left when they were interrupted: images without a name.
+
+        The engine ends the step that it is in when its client goes away, and keeps its outcome.
+        """
+        labels = [f"{key}={value}" for key, value in self._labels.items()]
+        self._client.images.prune(filters={"dangling": True, "label": labels})
+
     def remove(self, name: str) -> None:
         """Delete an image of this cluster that nothing runs; an unknown one or a foreign one is no error."""
         try:

@@ -203,12 +203,20 @@ class Lifecycle:
         return StopReport(stopped=tuple(stopped), killed=tuple(killed))
 
     def _remove(self, members: Sequence[Container], graceful: bool, keep_state: bool) -> StopReport:
-        report = self._end(members, graceful)
+        try:
+            report = self._end(members, graceful)
+        except BaseException:  # a Ctrl-C, too late for the containers
+            with suppress(APIError):  # a volume that nothing used any more would be a state that was kept
+                self._remove_surroundings(members, keep_state)
+            raise
+        self._remove_surroundings(members, keep_state)
+        return report
+
+    def _remove_surroundings(self, members: Sequence[Container], keep_state: bool) -> None:
         self.networks.remove()
         self._volumes.remove(keep_state)
         for member in members:
             remove_config(member.labels.get(labels.METRIC_CONFIG, ""))
-        return report
 
 
 def _frontend_image(wish: str, serving: str) -> str:

@@ -19,6 +19,7 @@ from registry import running_registry
 from requirements import require
 
 from clipper_magic import ClipperConnection, image
+from clipper_magic.container_manager import CLIPPER_DOCKER_LABEL
 from clipper_magic.deployers import python as python_deployer
 from clipper_magic.exceptions import BackendError, ImageBuildError
 from clipper_magic.managers.waiting import wait_for
@@ -290,6 +291,26 @@ def test_interrupted_build_leaves_nothing(
 
     assert wait_for(lambda: unclaimed(backend.client, session_token) <= before, PATIENCE_S)
     assert backend.client.images.list(f"{name}-cut") == []
+
+
+def test_what_an_interrupted_build_left_is_removed_with_the_cluster(
+    backend: DockerBackend, new_cluster_name: Callable[[], str], model: Path
+) -> None:
+    """The engine ends the step that it is in, and keeps its outcome: an image without a name."""
+
+    def interrupt(line: str) -> None:
+        if "COPY" in line and line.startswith("Step 3/3"):
+            raise KeyboardInterrupt
+
+    name = new_cluster_name()
+    filters = {"dangling": True, "label": f"{CLIPPER_DOCKER_LABEL}={name}"}
+    manager = backend.manager(name, on_progress=interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        manager.build_image("cut", "1", str(model), serving_image(manager))
+    assert wait_for(lambda: backend.client.images.list(filters=filters), PATIENCE_S)
+
+    manager.stop_all()
+    assert wait_for(lambda: not backend.client.images.list(filters=filters), PATIENCE_S)
 
 
 # --- registries ---

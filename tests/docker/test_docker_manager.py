@@ -20,6 +20,7 @@ from clipper_magic import ClipperConnection
 from clipper_magic.container_manager import CLIPPER_DOCKER_LABEL, ModelSpec, Role
 from clipper_magic.deployers import python as python_deployer
 from clipper_magic.exceptions import BackendError, ClusterStartError, ImageBuildError, ReplicaStartError
+from clipper_magic.managers.docker_containers import Containers
 from clipper_magic.managers.waiting import wait_for
 
 PATIENCE_S = 60.0
@@ -115,6 +116,26 @@ def test_interrupted_start_leaves_nothing(connect: Callable[..., ClipperConnecti
     watcher.join()
 
     assert backend.leftovers(name) == []
+
+
+def test_interrupted_stop_leaves_no_state_that_nobody_kept(
+    connect: Callable[..., ClipperConnection], backend: DockerBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Ctrl-C while the containers end waits for those that are ending; here these are all."""
+    connection = connect(with_metrics=False)
+    connection.start_clipper()
+    remove = Containers.remove
+
+    def interrupted(*args: Any, **named: Any) -> None:
+        remove(*args, **named)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Containers, "remove", staticmethod(interrupted))
+    with pytest.raises(KeyboardInterrupt):
+        connection.stop_all()
+    monkeypatch.undo()
+
+    assert backend.leftovers(connection.cm.cluster_name) == []
 
 
 def test_remains_of_a_killed_start_do_not_stand_in_the_way(

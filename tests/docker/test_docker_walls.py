@@ -112,6 +112,7 @@ def test_model_reaches_the_outside_only_by_option(
     # Another interpreter deploys, and does not know of the option: what counts is how the cluster was started.
     connection = connect(cluster_name=first.cm.cluster_name)
     connection.connect()
+    assert connection.cm.allows_network() is allow_network
     serve(connection, "traveller", opens_a_connection)
 
     address = [float(number) for number in outside[0].split(".")]

@@ -18,6 +18,8 @@ from IPython.core.completer import SimpleCompletion, context_matcher
 from clipper_magic.commands.grammar import Command, Parameter
 from clipper_magic.commands.session import Session
 from clipper_magic.commands.tokens import Token, tokenize
+from clipper_magic.exceptions import ClipperException
+from clipper_magic.managers.health import read_health
 from clipper_magic.messages.catalogue import LANGUAGES
 from serving_image.input_types import INPUT_TYPES
 
@@ -140,12 +142,22 @@ class LiveNames:
             if isinstance(value, types.FunctionType) and not name.startswith("_")
         ]
 
+    def _address(self) -> str:
+        """Return where the management frontend is; empty if there is none that can be found at once."""
+        connection = self.session.connection
+        if connection is not None and connection.connected:
+            return connection.cm.get_admin_addr()
+        try:
+            settings = self.session.settings
+            return "" if settings.chosen("backend") == "docker" else _running_here(settings.cluster)
+        except (ClipperException, OSError):
+            return ""
+
     def _status(self) -> dict[str, Any]:
         """Ask the management frontend, once and briefly: a Tab must never hang."""
-        connection = self.session.connection
-        if connection is None or not connection.connected:
+        host, _, port = self._address().rpartition(":")
+        if not host:
             return {}
-        host, _, port = connection.cm.get_admin_addr().rpartition(":")
         link = http.client.HTTPConnection(host, int(port), timeout=NAMES_TIMEOUT_S)
         try:
             link.request("POST", "/admin/get_status", b"{}", {"Content-Type": "application/json"})
@@ -155,6 +167,18 @@ class LiveNames:
         finally:
             link.close()
         return found if isinstance(found, dict) else {}
+
+
+def _running_here(cluster: str) -> str:
+    """Return where the management frontend of a cluster of local processes is: a look into its directory, no more."""
+    from clipper_magic.managers.cluster_directory import ClusterDirectory
+
+    record = ClusterDirectory.locate(cluster).read_record()
+    if record is None:
+        return ""
+    address = f"127.0.0.1:{record.management_port}"
+    health = read_health(address, NAMES_TIMEOUT_S)
+    return address if health and health.get("cluster_id") == record.cluster_id else ""
 
 
 def install(shell: Any, session: Session) -> None:

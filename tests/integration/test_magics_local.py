@@ -222,6 +222,15 @@ def test_completion_in_the_kernel(notebook: Kernel) -> None:
     assert matches("%clipper replicas sum-model:") == ["sum-model:1"]
 
 
+def test_completion_knows_a_running_cluster_before_any_command(notebook: Kernel, cluster: str, tmp_path: Path) -> None:
+    with kernel(tmp_path, CLIPPER_BACKEND="local", CLIPPER_CLUSTER=cluster) as other:
+        other.ok("%load_ext clipper_magic")
+        reply = other.client.complete("%clipper predict hell", reply=True, timeout=30)
+
+        assert reply["content"]["matches"] == ["hello-world"]
+        assert other.ok("%clipper apps").text.startswith("Connected to the running cluster")
+
+
 def test_stop_all_leaves_nothing_and_says_so(notebook: Kernel, cluster: str) -> None:
     assert re.search(r"Stopped: \d replicas, 3 services\. Nothing is left\.", notebook.ok("%clipper stop --all").text)
     assert notebook.ok("%clipper stop --all").text == "Nothing to stop."

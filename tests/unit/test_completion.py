@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keyword
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -106,6 +107,13 @@ def test_nobody_answering_offers_nothing_and_raises_nothing(serving: Shell, monk
     monkeypatch.setattr(serving.session.connection.cm, "get_admin_addr", lambda: "127.0.0.1:1")
 
     assert complete(serving, "%clipper app ") == ["--output", "--help"]
+
+
+@pytest.mark.parametrize("settings", ["cluster = '../elsewhere'", "backend = 'no-such'", "no TOML", ""])
+def test_no_cluster_to_be_found_offers_nothing_and_raises_nothing(shell: Shell, tmp_path: Path, settings: str) -> None:
+    (tmp_path / "clipper_magic.toml").write_text(settings)
+
+    assert completion.LiveNames(shell.session)("app", []) == []
 
 
 def test_suggest_is_pure() -> None:

@@ -49,7 +49,7 @@ def seen(engine: docker.DockerClient, session_token: str, tmp_path_factory: pyte
 @pytest.mark.parametrize(
     ("case", "step", "log"),
     [
-        ("copying", "Step 2/3 : COPY", "write /func.pkl: no space left on device"),
+        ("copying", "Step 3/3 : COPY", "write /func.pkl: no space left on device"),
         ("sending", "sending the context", "no space left on device"),
     ],
 )

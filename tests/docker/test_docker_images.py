@@ -185,7 +185,7 @@ def test_model_image_is_built_as_in_the_document(
 
     assert tag == f"{manager.cluster_name}-sum-model:1"
     steps = [line for line in lines if line.startswith("Step")]
-    assert steps[:2] == [f"Step 1/3 : FROM {serving}", f"Step 2/3 : COPY {model} /model/"]
+    assert [steps[0], steps[2]] == [f"Step 1/3 : FROM {serving}", f"Step 3/3 : COPY {model} /model/"]
     assert re.fullmatch(r" ---> [0-9a-f]{12}", lines[1])
     assert re.fullmatch(r"Successfully built [0-9a-f]{12}", lines[-2])
     assert lines[-1] == f"Successfully tagged {tag}"

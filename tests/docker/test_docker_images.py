@@ -296,7 +296,7 @@ def test_interrupted_build_leaves_nothing(
 def test_what_an_interrupted_build_left_is_removed_with_the_cluster(
     backend: DockerBackend, new_cluster_name: Callable[[], str], model: Path
 ) -> None:
-    """The engine ends the step that it is in, and keeps its outcome: an image without a name, unless it was the last."""
+    """The engine ends the step that it is in, and keeps its outcome: nameless, unless it was the last step."""
 
     def interrupt(line: str) -> None:
         if "COPY" in line and line.startswith("Step 3/3"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping
@@ -34,7 +36,7 @@ class SQLiteStore:
 
     def __init__(self, path: Path, busy_timeout_s: float = 10.0) -> None:
         self._lock = threading.Lock()
-        with self._available():
+        with self._available(), _alone_in(path.parent):
             self._connection = sqlite3.connect(
                 path, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False
             )
@@ -101,3 +103,18 @@ class SQLiteStore:
         """Close the file."""
         with self._lock:
             self._connection.close()
+
+
+@contextmanager
+def _alone_in(directory: Path) -> Iterator[None]:
+    """Let one process at a time open a file here.
+
+    Two that make a new file a write-ahead log at once each wait for the other's lock, which SQLite ends by refusing
+    one of them, whatever its timeout.
+    """
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

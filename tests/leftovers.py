@@ -39,4 +39,5 @@ def containers_with(word: str) -> list[str]:
     except DockerUnavailableError:
         return []
     with closing(engine):
-        return [c.name for c in engine.containers.list(all=True) if word in f"{c.name} {c.labels}"]
+        found = engine.containers.list(all=True, ignore_removed=True)  # others may use the engine, too
+        return [container.name for container in found if word in f"{container.name} {container.labels}"]

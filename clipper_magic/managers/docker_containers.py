@@ -122,7 +122,7 @@ class Containers:
         """Return ``<prefix>-N``, with an N below 100000 that no container has."""
         while True:
             name = f"{prefix}-{secrets.randbelow(100_000)}"
-            if not self._client.containers.list(all=True, filters={"name": f"^/{name}$"}):
+            if not self._client.containers.list(all=True, ignore_removed=True, filters={"name": f"^/{name}$"}):
                 return name
 
     def create(self, plan: ContainerPlan) -> Container:

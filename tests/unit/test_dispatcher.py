@@ -168,7 +168,7 @@ def test_the_batch_of_a_hung_replica_goes_to_another_in_time_and_the_hung_one_ge
 
 def test_what_nobody_waits_for_any_more_is_forgotten_even_if_no_replica_ever_is_free() -> None:
     def queries() -> int:
-        return sum(isinstance(thing, Query) for thing in gc.get_objects())
+        return sum(type(thing) is Query for thing in gc.get_objects())
 
     before = queries()
     model = model_of(slo_s=0.1, batch_size=4)

@@ -10,6 +10,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -197,3 +198,16 @@ def test_redis_says_that_it_is_unavailable_when_nobody_listens(free_port: FreePo
 def test_an_unknown_scheme_is_refused() -> None:
     with pytest.raises(ValueError, match="sqlite:/PATH or redis://"):
         open_store("etcd://127.0.0.1")
+
+
+def test_those_who_open_a_new_file_at_once_wait_for_each_other(tmp_path: Path) -> None:
+    together = threading.Barrier(4)
+
+    def open_new(path: Path) -> SQLiteStore:
+        together.wait()
+        return SQLiteStore(path)
+
+    for number in range(200):
+        with ThreadPoolExecutor(4) as pool:
+            for store in list(pool.map(open_new, [tmp_path / f"{number}.db"] * 4)):
+                store.close()

@@ -6,6 +6,7 @@ Only what needs processes is played: a container manager that runs nothing, and 
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -247,3 +248,5 @@ class Shell:
         self.ip.run_line_magic("unload_ext", "clipper_magic")
         self.ip.history_manager.save_thread = None
         InteractiveShell.clear_instance()
+        # Else each of hundreds of shells stays until the process ends, which then takes minutes.
+        atexit.unregister(self.ip.atexit_operations)

@@ -12,11 +12,6 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-try:
-    import simdjson
-except ImportError:  # no wheel for this Python: the typed decoder does it all
-    simdjson = None  # type: ignore[assignment]
-
 SHORTEST_BYTES = 1024  # below, the typed decoder is as fast
 LONGEST_BYTES = 1 << 20  # the parser keeps memory for the longest document that it has read
 
@@ -31,7 +26,11 @@ def doubles_reader() -> Read | None:
     The function returns the packed vector (little-endian float64), or None for every body that it leaves to others:
     short ones, those that ask for a version or hold a batch, and all that are wrong.
     """
-    if simdjson is None or sys.byteorder != "little":
+    try:
+        import simdjson  # here, as replicas need not have it in their memory
+    except ImportError:  # no wheel for this Python: the typed decoder does it all
+        return None
+    if sys.byteorder != "little":
         return None
     parse = simdjson.Parser(max_capacity=LONGEST_BYTES).parse
 

@@ -75,7 +75,7 @@ def answers() -> bool:
 def what_is_there(engine: docker.DockerClient) -> dict[str, list[str]]:
     """Return the containers and images of the engine."""
     return {
-        "containers": sorted(container.name for container in engine.containers.list(all=True)),
+        "containers": sorted(container.name for container in engine.containers.list(all=True, ignore_removed=True)),
         "images": sorted(str(image.tags or image.id) for image in engine.images.list()),
     }
 

@@ -35,7 +35,7 @@ from serving_image.store import Store, open_store
 
 DEFAULT_CACHE_BYTES = 32 * 1024 * 1024  # Clipper's
 DEFAULT_MAX_OUTSTANDING = 20_000
-OBJECTS_OF_A_PREDICTION = 10  # that the garbage collector knows, while it waits
+OBJECTS_OF_A_PREDICTION = 20  # that the garbage collector knows, while it waits, with those of its connection
 
 
 class FrontendHealth(msgspec.Struct, frozen=True, kw_only=True):

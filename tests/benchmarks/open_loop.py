@@ -38,7 +38,8 @@ class OpenLoad:
     rate : float, queries/s
         The mean; the gaps are exponential.
     connections : int
-        At most so many; they are opened when needed, or before the start with ``open_first``.
+        At most so many; they are opened when needed, or with ``open_first`` all before the start. Then each has had an
+        answer to ``GET /health``: the server has taken it, and the first queries need not wait for thousands of them.
     bad : str
         An answer with this text is a default answer.
     patience_s : float
@@ -100,7 +101,7 @@ class _Client:
     """Connections to one server, and the queries that wait for one."""
 
     def __init__(self, load: OpenLoad) -> None:
-        parts = urlsplit(load.url)
+        self._url = parts = urlsplit(load.url)
         request = (
             f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: application/json\r\n"
             f"Content-Length: {len(load.body)}\r\n\r\n{load.body}"
@@ -117,19 +118,29 @@ class _Client:
         self.tally = _Tally()
         if load.open_first:
             for _ in range(load.connections):
-                self._connect()
+                self._greet(self._connect())
 
     @property
     def outstanding(self) -> int:
         """Return how many queries have left and are not answered."""
         return len(self._connections) - len(self._idle)
 
-    def _connect(self) -> None:
+    def _connect(self) -> socket.socket:
         connected = socket.create_connection(self._address)
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._connections[connected.fileno()] = _Connection(connected)
         self._poll.register(connected, select.EPOLLIN)
         self._idle.append(connected.fileno())
+        return connected
+
+    def _greet(self, connected: socket.socket) -> None:
+        connected.sendall(f"GET /health HTTP/1.1\r\nHost: {self._url.netloc}\r\n\r\n".encode())
+        received = b""
+        while not is_whole(received):
+            data = connected.recv(65536)
+            if not data:
+                raise ConnectionError(f"{self._url.netloc} closed a connection before it was used")
+            received += data
 
     def _drop(self, number: int) -> None:
         self._poll.unregister(number)

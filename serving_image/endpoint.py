@@ -158,15 +158,12 @@ class Endpoint:
         now = traffic.clock()
         query_id = traffic.query_id()
         self.metrics.predictions.count += 1
-        traffic.metrics.predictions.count += 1
         if dispatcher is None or not dispatcher.has_replicas:
             return self.default(query_id, NO_REPLICAS, NO_CONNECTED_MODELS)
         cache, key = traffic.cache, (dispatcher.version.deployment, wire)
-        traffic.metrics.cache_lookups.count += 1
         dispatcher.metrics.cache_lookups.count += 1
         output = cache.get(key)
         if output is not None:
-            traffic.metrics.cache_hits.count += 1
             dispatcher.metrics.cache_hits.count += 1
             self.metrics.latency.record((traffic.clock() - now) * 1e6)
             return render_prediction(query_id, output)

@@ -10,13 +10,15 @@ may have a colon in their names.
 from __future__ import annotations
 
 import re
-from collections import deque
+from array import array
 from collections.abc import Callable, Iterator
 from math import exp, fsum, isnan, nan, sqrt
+from typing import Protocol
 
 import msgspec
 
-SAMPLES = 1024  # newest samples that a histogram keeps: p99 from ten above it, 32 KiB
+SAMPLES = 1024  # newest samples that a histogram shows: p99 from ten above it
+SPARE = 256  # samples that it keeps beyond them before it forgets some
 TICK_S = 5.0  # how often the rates of meters move
 WINDOWS_MIN = (1, 5, 15)
 QUANTILES = (0.5, 0.95, 0.99)
@@ -33,10 +35,41 @@ class Counter:
         self.count = 0
 
 
+class Counted(Protocol):
+    """What has a count: a counter, or the total of some."""
+
+    @property
+    def count(self) -> int:
+        """How many events there were."""
+
+
+class Total:
+    """The sum of counters, so that the predict path adds to one of them instead of to two."""
+
+    def __init__(self) -> None:
+        self._parts: set[Counter] = set()
+        self._gone = 0
+
+    @property
+    def count(self) -> int:
+        """The events of all its counters, also of those that are gone."""
+        return self._gone + sum(part.count for part in self._parts)
+
+    def add(self, part: Counter) -> None:
+        """Add a counter; nothing if it is there."""
+        self._parts.add(part)
+
+    def drop(self, part: Counter) -> None:
+        """Keep what a counter has counted, and follow it no more."""
+        if part in self._parts:
+            self._parts.discard(part)
+            self._gone += part.count
+
+
 class RatioCounter:
     """How many of the events of one counter are those of another."""
 
-    def __init__(self, part: Counter, whole: Counter) -> None:
+    def __init__(self, part: Counted, whole: Counted) -> None:
         self._part = part
         self._whole = whole
 
@@ -52,7 +85,7 @@ class Meter:
     Rates are in events per second, as Unix' load averages are: exponentially weighted, moved every ``TICK_S``.
     """
 
-    def __init__(self, counter: Counter, now: float) -> None:
+    def __init__(self, counter: Counted, now: float) -> None:
         self._counter = counter
         self._started = self._ticked = now
         self._seen = counter.count
@@ -91,19 +124,39 @@ class Histogram:
 
     def __init__(self, unit: str) -> None:
         self.unit = unit
-        self.count = 0
-        self.total = 0.0
-        self._samples: deque[float] = deque(maxlen=SAMPLES)
+        # Numbers, not float objects: those would stay scattered over more memory than the processor's first cache has,
+        # and the predict path would find its own out of it.
+        self._values = array("d")
+        self._older = 0
+        self._older_total = 0.0
+
+    @property
+    def count(self) -> int:
+        """How many values there were."""
+        return self._older + len(self._values)
+
+    @property
+    def total(self) -> float:
+        """The sum of all values."""
+        return self._older_total + fsum(self._values)
 
     def record(self, value: float) -> None:
         """Add a value."""
-        self.count += 1
-        self.total += value
-        self._samples.append(value)
+        values = self._values
+        values.append(value)
+        if len(values) >= SAMPLES + SPARE:
+            self._forget()
+
+    def _forget(self) -> None:
+        """Keep the newest values; of the others their number and sum."""
+        older = self._values[:-SAMPLES]
+        self._older += len(older)
+        self._older_total += fsum(older)
+        del self._values[:-SAMPLES]
 
     def summary(self) -> dict[str, float]:
         """Return size, min, max, mean, std_dev, p50, p95 and p99 of the newest values; zeros if there are none."""
-        samples = sorted(self._samples)
+        samples = sorted(self._values[-SAMPLES:])
         n = len(samples)
         if not n:
             return dict.fromkeys(("size", "min", "max", "mean", "std_dev", "p50", "p95", "p99"), 0.0)
@@ -127,6 +180,7 @@ class Registry:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._counters: dict[str, Counter] = {}
+        self._totals: dict[str, Total] = {}
         self._ratios: dict[str, RatioCounter] = {}
         self._meters: dict[str, Meter] = {}
         self._histograms: dict[str, Histogram] = {}
@@ -135,11 +189,15 @@ class Registry:
         """Return the counter of this name, made at the first call."""
         return self._counters.setdefault(name, Counter())
 
-    def ratio(self, name: str, part: Counter, whole: Counter) -> None:
+    def total(self, name: str) -> Total:
+        """Return the total of this name, made at the first call; it is shown as a counter."""
+        return self._totals.setdefault(name, Total())
+
+    def ratio(self, name: str, part: Counted, whole: Counted) -> None:
         """Show the ratio of two counters under this name."""
         self._ratios[name] = RatioCounter(part, whole)
 
-    def meter(self, name: str, counter: Counter) -> None:
+    def meter(self, name: str, counter: Counted) -> None:
         """Show the rate of a counter under this name."""
         self._meters.setdefault(name, Meter(counter, self._clock()))
 
@@ -177,7 +235,7 @@ class Registry:
             for name, histogram in self._histograms.items()
         ]
         return {
-            "counters": [{name: {"count": str(c.count)}} for name, c in self._counters.items()],
+            "counters": [{name: {"count": str(c.count)}} for name, c in self._all_counters()],
             "ratio_counters": [{name: _texts({"ratio": r.ratio})} for name, r in self._ratios.items()],
             "meters": meters,
             "histograms": histograms,
@@ -198,6 +256,10 @@ class Registry:
             families[name] = [f"# TYPE {name} gauge", f"{name} {'NaN' if isnan(value) else repr(value)}"]
         return "".join(line + "\n" for lines in families.values() for line in lines).encode()
 
+    def _all_counters(self) -> Iterator[tuple[str, Counted]]:
+        yield from self._totals.items()
+        yield from self._counters.items()
+
     def _exported(self) -> dict[str, float]:
         """Return what Clipper's exporter makes of the JSON, such as ``app_hello_world_prediction_latency_p99``.
 
@@ -214,7 +276,7 @@ class Registry:
 
     def _samples(self) -> Iterator[tuple[str, str, dict[str, str], float]]:
         now = self._clock()
-        for name, counter in self._counters.items():
+        for name, counter in self._all_counters():
             family, labels = _family(name)
             yield "counter", f"{family}_total", labels, counter.count
         for name, ratio in self._ratios.items():

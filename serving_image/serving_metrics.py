@@ -7,6 +7,11 @@ from serving_image.metrics import Counter, Registry
 MICROSECONDS = "microseconds"
 QUERIES = "queries"
 
+# The sums over all applications, or over all model versions.
+PREDICTIONS = "internal:aggregate_num_predictions"
+LOOKUPS = "internal:prediction_cache_lookups"
+HITS = "internal:prediction_cache_hits"
+
 # Why a query got its application's default output.
 NO_REPLICAS = "no_replicas"
 DEADLINE = "deadline"
@@ -19,12 +24,9 @@ class FrontendMetrics:
     """Totals of one query frontend."""
 
     def __init__(self, registry: Registry) -> None:
-        self.predictions = registry.counter("internal:aggregate_num_predictions")
-        self.cache_lookups = registry.counter("internal:prediction_cache_lookups")
-        self.cache_hits = registry.counter("internal:prediction_cache_hits")
         self.refused = registry.counter("internal:num_refused_queries")
-        registry.ratio("internal:prediction_cache_hit_ratio", self.cache_hits, self.cache_lookups)
-        registry.meter("internal:aggregate_model_throughput", self.predictions)
+        registry.ratio("internal:prediction_cache_hit_ratio", registry.total(HITS), registry.total(LOOKUPS))
+        registry.meter("internal:aggregate_model_throughput", registry.total(PREDICTIONS))
 
 
 class ApplicationMetrics:
@@ -39,11 +41,13 @@ class ApplicationMetrics:
         self.reasons: dict[str, Counter] = {
             reason: registry.counter(f"{self._prefix}{reason}:num_defaults_by_reason") for reason in REASONS
         }
+        registry.total(PREDICTIONS).add(self.predictions)
         registry.ratio(f"{self._prefix}default_prediction_ratio", self.defaults, self.predictions)
         registry.meter(f"{self._prefix}prediction_throughput", self.predictions)
 
     def remove(self) -> None:
         """Forget an application that was unregistered."""
+        self._registry.total(PREDICTIONS).drop(self.predictions)
         self._registry.remove(self._prefix)
 
 
@@ -61,6 +65,8 @@ class ModelMetrics:
         self.latency = registry.histogram(f"{self._prefix}prediction_latency", MICROSECONDS)
         self.batch_size = registry.histogram(f"{self._prefix}batch_size", QUERIES)
         self.queueing = registry.histogram("internal:rpc_request_queueing_delay", MICROSECONDS)
+        registry.total(LOOKUPS).add(self.cache_lookups)
+        registry.total(HITS).add(self.cache_hits)
         registry.ratio(f"{self._prefix}cache_hit_ratio", self.cache_hits, self.cache_lookups)
         registry.meter(f"{self._prefix}prediction_throughput", self.predictions)
 
@@ -72,4 +78,6 @@ class ModelMetrics:
 
     def remove(self) -> None:
         """Forget a version that was deleted."""
+        self._registry.total(LOOKUPS).drop(self.cache_lookups)
+        self._registry.total(HITS).drop(self.cache_hits)
         self._registry.remove(self._prefix)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -123,6 +124,11 @@ class Cluster:
             found = json.load(answer)
         leaves = [(name, leaf) for entry in found["counters"] + found["ratio_counters"] for name, leaf in entry.items()]
         return {name: float(value) for name, leaf in leaves for value in leaf.values()}
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to each of its processes; local backend only."""
+        for pid in process_tree.find_mentions(self.name):
+            os.kill(pid, number)
 
     def measure_memory(self) -> process_tree.Memory:
         """Return the memory of its processes; local backend only."""

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from serving_image.metrics import SAMPLES, Counter, Histogram, Meter, RatioCounter, Registry, wants_prometheus
+from serving_image.metrics import SAMPLES, SPARE, Counter, Histogram, Meter, RatioCounter, Registry, wants_prometheus
 
 
 class Clock:
@@ -60,12 +60,32 @@ def test_a_histogram_describes_its_values(values: list[float]) -> None:
     assert histogram.total == pytest.approx(sum(values))
 
 
-def test_a_histogram_keeps_the_newest_values_and_counts_all() -> None:
+@pytest.mark.parametrize("extra", [10, SPARE - 1, SPARE, 3 * SPARE + 1])
+def test_a_histogram_keeps_the_newest_values_and_counts_all(extra: int) -> None:
     histogram = Histogram("queries")
-    for value in range(SAMPLES + 10):
+    for value in range(SAMPLES + extra):
         histogram.record(value)
-    assert (histogram.summary()["min"], histogram.summary()["size"], histogram.count) == (10, SAMPLES, SAMPLES + 10)
-    assert Histogram("queries").summary()["p99"] == 0.0
+    summary = histogram.summary()
+    assert (summary["min"], summary["max"], summary["size"]) == (extra, SAMPLES + extra - 1, SAMPLES)
+    assert (histogram.count, histogram.total) == (SAMPLES + extra, sum(range(SAMPLES + extra)))
+
+
+def test_a_histogram_without_values_is_all_zeros() -> None:
+    assert set(Histogram("queries").summary().values()) == {0.0}
+
+
+def test_a_total_is_the_sum_of_its_counters_and_loses_nothing_of_those_that_go(clock: Clock) -> None:
+    registry = Registry(clock)
+    total = registry.total("internal:all")
+    one, other = registry.counter("app:a:n"), registry.counter("app:b:n")
+    for counter in (one, other, one):
+        total.add(counter)
+        counter.count += 1
+    total.drop(one)
+    total.drop(one)
+    registry.remove("app:a:")
+    other.count += 1
+    assert {"internal:all": {"count": "4"}} in json.loads(registry.json())["counters"]
 
 
 def registry_with_all_kinds(clock: Clock) -> Registry:

@@ -378,6 +378,18 @@ def test_an_application_registered_again_has_its_new_type_default_and_slo(cluste
     assert cluster.frontend.routes.endpoints["a"].slo_s == SHORT_SLO_MICROS / 1e6
 
 
+def test_the_totals_keep_what_applications_and_versions_that_are_gone_have_counted(cluster: Cluster) -> None:
+    cluster.predict({"input": [1]})
+    cluster.predict({"input": [1]})
+    cluster.state.delete_application("a")
+    cluster.sync()
+    cluster.state.delete_versioned_model("m", "1")
+    cluster.sync()
+    assert cluster.counter("internal:aggregate_num_predictions") == 2
+    assert cluster.counter("internal:prediction_cache_lookups") == 2
+    assert cluster.counter("internal:prediction_cache_hits") == 1
+
+
 def test_a_link_that_changes_keeps_the_endpoint_and_its_counts(cluster: Cluster) -> None:
     cluster.predict({"input": [1]})
     cluster.state.delete_model_links("a", ["m"])

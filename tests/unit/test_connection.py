@@ -1,18 +1,14 @@
-"""ClipperConnection over the real rules of the management frontend and a manager that starts nothing."""
+"""ClipperConnection: the cluster, applications, models."""
 
 from __future__ import annotations
 
-import asyncio
 import inspect
-import re
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pytest
-import requests
-from fakes import FakeManager, as_response, management_app, post_through
+from connection_world import Lines, connection, lines, management, manager
+from fakes import FakeManager
 
 from clipper_magic import ClipperConnection
 from clipper_magic.admin_client import AdminClient
@@ -27,44 +23,7 @@ from clipper_magic.exceptions import (
     UnconnectedException,
 )
 
-LINE = re.compile(r"\d\d-\d\d-\d\d:\d\d:\d\d:\d\d ([A-Z]+) +\[[a-z_]+\.py:\d+\] (.*)")
-Lines = Callable[[], list[str]]
-
-
-@pytest.fixture
-def manager() -> FakeManager:
-    return FakeManager()
-
-
-@pytest.fixture
-def lines(capsys: pytest.CaptureFixture[str]) -> Lines:
-    """Return a function that returns the log lines since the last call, without time and place."""
-
-    def read() -> list[str]:
-        matches = [LINE.fullmatch(line) for line in capsys.readouterr().err.splitlines()]
-        return [f"{match[1]} {match[2]}" for match in matches if match]
-
-    return read
-
-
-@pytest.fixture
-def management(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let ``requests`` reach a management frontend without a socket."""
-    loop = asyncio.new_event_loop()
-    app, store = management_app(tmp_path, loop)
-    monkeypatch.setattr(requests.Session, "post", post_through(app))
-    yield
-    store.close()
-    loop.close()
-
-
-@pytest.fixture
-def connection(manager: FakeManager, management: None, lines: Lines) -> ClipperConnection:
-    connected = ClipperConnection(manager)
-    connected.start_clipper()
-    manager.calls.clear()
-    lines()
-    return connected
+__all__ = ["connection", "lines", "management", "manager"]
 
 
 def arguments_for(name: str) -> list[Any]:
@@ -308,153 +267,3 @@ def test_build_and_deploy(connection: ClipperConnection, manager: FakeManager) -
 
 def test_build_works_unconnected(manager: FakeManager) -> None:
     assert ClipperConnection(manager).build_model("sum", 1, "/path", "default") == "image-sum:1"
-
-
-# --- replicas ---
-
-
-@pytest.fixture
-def deployed(connection: ClipperConnection, manager: FakeManager, lines: Lines) -> ClipperConnection:
-    connection.deploy_model("sum", 1, "doubles", "image:1", num_replicas=2)
-    manager.calls.clear()
-    lines()
-    return connection
-
-
-def test_scale_up_and_down(deployed: ClipperConnection, manager: FakeManager, lines: Lines) -> None:
-    deployed.set_num_replicas("sum", 3)
-    deployed.set_num_replicas("sum", 3)
-    deployed.set_num_replicas("sum", 1, version=1)
-
-    assert manager.calls == ["add 1 sum:1 doubles image:1", "remove [1, 2]"]
-    assert deployed.get_num_replicas("sum") == 1
-    assert deployed.get_all_model_replicas() == ["sum:1:0"]
-    assert lines() == [
-        "INFO [test-cluster] Found 2 replicas for sum:1. Adding 1",
-        "INFO [test-cluster] Found 3 replicas for sum:1. Removing 2",
-    ]
-
-
-def test_replicas_that_the_state_kept_are_started_again(
-    deployed: ClipperConnection, manager: FakeManager, lines: Lines
-) -> None:
-    """The state is in a Redis of the user's, and the cluster was stopped."""
-    deployed.register_model("external", 1, "doubles")
-    deployed.stop_all()
-    manager.replicas.clear()
-    manager.calls.clear()
-
-    deployed.start_clipper()
-
-    assert manager.calls == ["start 1 33554432", "add 2 sum:1 doubles image:1"]
-    assert deployed.get_all_model_replicas() == ["sum:1:2", "sum:1:3"]
-
-
-def test_scale_up_that_cannot_be_registered_removes_what_it_started(
-    deployed: ClipperConnection, manager: FakeManager
-) -> None:
-    manager.on_add = lambda: deployed.stop_models(["sum"])
-    with pytest.raises(Exception, match="does not exist"):
-        deployed.set_num_replicas("sum", 3)
-    assert manager.replicas == []
-
-
-def test_replica_info(deployed: ClipperConnection, lines: Lines) -> None:
-    assert deployed.get_model_replica_info("sum", 1, 1) == deployed.get_all_model_replicas(verbose=True)[1]
-    assert deployed.get_model_replica_info("sum", 1, 9) is None
-    assert lines() == ["WARNING [test-cluster] No model replica with ID 9 found for model sum:1"]
-
-
-def test_versions(deployed: ClipperConnection, manager: FakeManager) -> None:
-    deployed.deploy_model("sum", "two", "doubles", "image:2", num_replicas=0)
-    assert deployed.get_current_model_version("sum") == "two"
-    deployed.set_model_version("sum", 1, num_replicas=1)
-    assert deployed.get_current_model_version("sum") == "1"
-    assert deployed.get_num_replicas("sum") == 1
-    deployed.stop_inactive_model_versions(["sum"])
-    assert deployed.get_all_models() == ["sum:1"]
-
-
-def test_stop_unregisters_before_it_stops(deployed: ClipperConnection, manager: FakeManager, lines: Lines) -> None:
-    deployed.stop_versioned_models({"sum": [1, 2], "nobody": ["1"]})
-
-    assert manager.calls == ["remove [0, 1]"]
-    assert deployed.get_all_models() == []
-    assert lines() == [
-        "INFO [test-cluster] Model sum:1 was successfully deleted",
-        "INFO [test-cluster] Stopped all containers for these models and versions:",
-    ]
-
-
-def test_stop_all_model_containers_takes_strays_too(deployed: ClipperConnection, manager: FakeManager) -> None:
-    manager.replicas.append(Replica("stray", "1", 7, "unix:/7.sock"))
-    deployed.stop_all_model_containers()
-    assert (manager.replicas, deployed.get_all_models()) == ([], [])
-
-
-# --- logs, metrics ---
-
-
-def test_logs_make_their_directory(connection: ClipperConnection, tmp_path: Path, lines: Lines) -> None:
-    directory = tmp_path / "a" / "b"
-    assert connection.get_clipper_logs(str(directory)) == [str(directory / "one.log")]
-    assert directory.is_dir()
-    assert lines() == [f"INFO [test-cluster] Created logging directory: {directory}"]
-
-
-def test_inspect_instance(connection: ClipperConnection, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
-
-    def get(_: requests.Session, url: str, **__: Any) -> requests.Response:
-        asked.append(url)
-        return as_response(200, {}, b'{"counters": []}')
-
-    monkeypatch.setattr(requests.Session, "get", get)
-    assert connection.inspect_instance() == {"counters": []}
-    assert asked == ["http://127.0.0.1:2/metrics"]
-
-
-def test_inspect_instance_when_nobody_answers(connection: ClipperConnection) -> None:
-    with pytest.raises(FrontendUnreachableError, match=r"query_frontend at 127\.0\.0\.1:2 does not answer"):
-        connection.inspect_instance()
-
-
-# --- test_predict_function ---
-
-
-def kinds(xs: Any) -> Any:
-    return [type(xs).__name__, *(str(getattr(x, "dtype", type(x).__name__)) for x in xs)]
-
-
-@pytest.mark.parametrize(
-    ("query", "input_type", "expected"),
-    [
-        ({"input": [1.0, 2.0]}, "doubles", ["ndarray", "float64"]),
-        ({"input": [1, 2]}, "doubles", ["ndarray", "float64"]),
-        ({"input_batch": [[1.0], [2.0, 3.0]]}, "floats", ["list", "float32", "float32"]),
-        ({"input": [1]}, "ints", ["ndarray", "int32"]),
-        ({"input": "text"}, "strings", ["list", "str"]),
-        ({"input_batch": [b"a", b"b"]}, "bytes", ["list", "bytes", "bytes"]),
-        ({"input": list(np.random.default_rng(0).random(3))}, "doubles", ["ndarray", "float64"]),
-        ({"input": {"a": 1}}, "json", ["list", "dict"]),
-        ({"input_batch": [{}, None, (1, np.int64(2)), "text"]}, "records", ["list", "dict", "NoneType", "list", "str"]),
-        ({"input": {"a": float("nan")}}, "json", "Invalid input type"),
-        ({"input": b"bytes"}, "json", "Invalid input type"),
-        ({"input": [1.5]}, "integers", "Invalid input type"),
-        ({"input": [True]}, "integers", "Invalid input type"),
-        ({"input": ["a"]}, "doubles", "Invalid input type"),
-        ({"input": "text"}, "bytes", "Invalid input type"),
-        ({"input": [1.0]}, "vectors", "Invalid input type"),
-        ({"input": 1.0}, "doubles", "Invalid input type or JSON key"),
-        ({"inputs": [1.0]}, "doubles", "Invalid input type or JSON key"),
-        ({"input_batch": 3}, "strings", "Invalid input type or JSON key"),
-    ],
-)
-def test_predict_function(manager: FakeManager, query: dict[str, Any], input_type: str, expected: Any) -> None:
-    assert ClipperConnection(manager).test_predict_function(query, kinds, input_type) == expected
-
-
-def test_predict_function_that_cannot_be_pickled(manager: FakeManager, tmp_path: Path) -> None:
-    with (tmp_path / "file").open("w") as handle:
-        result = ClipperConnection(manager).test_predict_function({"input": [1.0]}, lambda xs: [handle], "doubles")
-    assert result == "Function does not properly serialize and reload"

@@ -1,142 +1,15 @@
-"""The query frontend's application: a real store, real routes, replicas that answer within the process."""
+"""What the query frontend answers: predictions, default outputs, what the cache knows, refusals."""
 
 from __future__ import annotations
 
-import asyncio
-import json
-import sqlite3
-import struct
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
-
-import bottle
 import pytest
-from wsgi_client import Response, call
+from frontend_world import SHORT_SLO_MICROS, Cluster, NewCluster, cluster, expect_default, new_cluster, total
+from wsgi_client import call
 
-from serving_image.address import Address
-from serving_image.entities import ModelVersion, Replica
-from serving_image.protocol import NO_CONNECTED_MODELS, SLO_MISSED, decode_batch, encode_answer, output_fragment
-from serving_image.query_frontend import QueryFrontend, build_app
-from serving_image.replica_client import ReplicaOwner
-from serving_image.state import ClusterState
-from serving_image.store import open_store
+from serving_image.entities import Replica
+from serving_image.protocol import NO_CONNECTED_MODELS, SLO_MISSED
 
-LONG_SLO_MICROS = 60_000_000
-SHORT_SLO_MICROS = 20_000
-
-
-class InstantReplica:
-    """Sums its doubles in no time; silent while ``Cluster.is_silent``."""
-
-    def __init__(self, cluster: Cluster, version: ModelVersion, owner: ReplicaOwner) -> None:
-        self.cluster, self.version, self.owner = cluster, version, owner
-        self.batches: list[list[Any]] = []
-        cluster.loop.call_soon(owner.replica_ready)
-
-    def send(self, body: bytes) -> None:
-        self.batches.append(decode_batch(body))
-        if not self.cluster.is_silent:
-            self.cluster.loop.call_soon(self.answer)
-
-    def answer(self) -> None:
-        outputs: list[bytes | None] = []
-        errors: dict[int, tuple[str, str]] = {}
-        for i, wire in enumerate(self.batches[-1]):
-            try:
-                outputs.append(output_fragment(self.cluster.models[self.version.model_version](wire)))
-            except Exception as error:
-                outputs.append(None)
-                errors[i] = (type(error).__name__, str(error))
-        self.owner.replica_answered(200, encode_answer(outputs, errors))
-
-    def close(self) -> None:
-        pass
-
-
-def total(wire: bytes) -> float:
-    return sum(struct.unpack(f"<{len(wire) // 8}d", wire))
-
-
-class Cluster:
-    """A query frontend, and the state that a management frontend would write."""
-
-    def __init__(self, folder: Path, **options: Any) -> None:
-        self.url = url = f"sqlite:{folder}/state.db"
-        self.loop = asyncio.new_event_loop()
-        self.state = ClusterState(open_store(url))
-        self.models: dict[str, Callable[[bytes], object]] = {"1": total, "2": lambda wire: -total(wire)}
-        self.replicas: list[InstantReplica] = []
-        self.is_silent = False
-        self.frontend = QueryFrontend(open_store(url), "c", "id-1", connect=self._connect, **options)
-        self.app: bottle.Bottle = build_app(self.frontend)
-
-    def _connect(self, address: Address, version: ModelVersion, owner: ReplicaOwner) -> InstantReplica:
-        self.replicas.append(InstantReplica(self, version, owner))
-        return self.replicas[-1]
-
-    def start(self) -> Cluster:
-        self.loop.run_until_complete(self.frontend.start())
-        return self
-
-    def close(self) -> None:
-        self.loop.run_until_complete(self.frontend.stop())
-        self.loop.run_until_complete(self.loop.shutdown_default_executor())
-        self.loop.close()
-        self.state.store.close()
-
-    # ---- what a management frontend does
-
-    def register(self, name: str, slo_micros: int = LONG_SLO_MICROS, input_type: str = "doubles") -> None:
-        self.state.add_application(name, input_type, "-1.0", slo_micros)
-
-    def deploy(self, version: str = "1", replicas: int = 1, name: str = "m", input_type: str = "doubles") -> None:
-        where = [Replica(i, f"unix:/{name}-{version}-{i}") for i in range(replicas)]
-        self.state.add_model(name, version, input_type, (), "image", "/", replicas=where)
-
-    def link(self, app: str, model: str = "m") -> None:
-        self.state.add_model_links(app, [model])
-
-    def sync(self) -> None:
-        answer = call(self.app, "POST", "/-/sync", b'{"revision": %d}' % self.state.revision)
-        assert (answer.status, answer.json) == (200, {"revision": self.state.revision})
-
-    # ---- what a client does
-
-    def predict(self, document: object, app: str = "a") -> Response:
-        return call(self.app, "POST", f"/{app}/predict", json.dumps(document).encode())
-
-    def counter(self, name: str) -> int:
-        counters = call(self.app, "GET", "/metrics").json["counters"]
-        return int(next(found[name]["count"] for found in counters if name in found))
-
-
-NewCluster = Callable[..., Cluster]
-
-
-@pytest.fixture
-def new_cluster(tmp_path: Path) -> Iterator[NewCluster]:
-    made: list[Cluster] = []
-
-    def make(**options: Any) -> Cluster:
-        folder = tmp_path / str(len(made))
-        folder.mkdir()
-        made.append(Cluster(folder, **options))
-        return made[-1]
-
-    yield make
-    for cluster in made:
-        cluster.close()
-
-
-@pytest.fixture
-def cluster(new_cluster: NewCluster) -> Cluster:
-    """Return a cluster with application ``a``, linked to version 1 of model ``m``."""
-    cluster = new_cluster()
-    cluster.register("a")
-    cluster.deploy()
-    cluster.link("a")
-    return cluster.start()
+__all__ = ["cluster", "new_cluster"]
 
 
 # ---- answers
@@ -228,13 +101,6 @@ def test_health_and_metrics_answer(cluster: Cluster) -> None:
 
 
 # ---- default answers
-
-
-def expect_default(answer: Response, explanation: str) -> None:
-    assert answer.status == 200
-    assert list(answer.json) == ["query_id", "output", "default", "default_explanation"]
-    found = answer.json
-    assert (found["output"], found["default"], found["default_explanation"]) == (-1.0, True, explanation)
 
 
 def test_without_a_model_without_a_replica_and_without_an_answer_the_default_is_given(new_cluster: NewCluster) -> None:
@@ -344,99 +210,3 @@ def test_beyond_the_limit_a_request_is_refused_and_told_when_to_come_back(new_cl
     assert cluster.predict({"input_batch": [[1], [2], [3]]}).status == 200
     assert cluster.frontend.routes.traffic.outstanding == 0
     assert cluster.counter("internal:num_refused_queries") == 2
-
-
-# ---- following the state
-
-
-def test_whatever_changes_is_served_once_sync_has_answered(cluster: Cluster) -> None:
-    cluster.register("b", input_type="strings")
-    cluster.sync()
-    expect_default(cluster.predict({"input": "x"}, "b"), NO_CONNECTED_MODELS)
-    cluster.state.delete_model_links("a", ["m"])
-    cluster.sync()
-    expect_default(cluster.predict({"input": [1]}), NO_CONNECTED_MODELS)
-    cluster.link("a")
-    cluster.deploy("2")
-    cluster.sync()
-    assert cluster.predict({"input": [3]}).json["output"] == -3.0
-    cluster.state.set_model_version("m", "1")
-    cluster.sync()
-    assert cluster.predict({"input": [3]}).json["output"] == 3.0
-    cluster.state.delete_application("a")
-    cluster.sync()
-    assert cluster.predict({"input": [3]}).status == 404
-    assert "app:a:num_predictions" not in call(cluster.app, "GET", "/metrics").body.decode()
-
-
-def test_an_application_registered_again_has_its_new_type_default_and_slo(cluster: Cluster) -> None:
-    cluster.state.delete_application("a")
-    cluster.state.add_application("a", "strings", "nothing", SHORT_SLO_MICROS)
-    cluster.sync()
-    answer = cluster.predict({"input": "x"})
-    assert (answer.json["output"], answer.json["default"]) == ("nothing", True)
-    assert cluster.frontend.routes.endpoints["a"].slo_s == SHORT_SLO_MICROS / 1e6
-
-
-def test_the_totals_keep_what_applications_and_versions_that_are_gone_have_counted(cluster: Cluster) -> None:
-    cluster.predict({"input": [1]})
-    cluster.predict({"input": [1]})
-    cluster.state.delete_application("a")
-    cluster.sync()
-    cluster.state.delete_versioned_model("m", "1")
-    cluster.sync()
-    assert cluster.counter("internal:aggregate_num_predictions") == 2
-    assert cluster.counter("internal:prediction_cache_lookups") == 2
-    assert cluster.counter("internal:prediction_cache_hits") == 1
-
-
-def test_a_link_that_changes_keeps_the_endpoint_and_its_counts(cluster: Cluster) -> None:
-    cluster.predict({"input": [1]})
-    cluster.state.delete_model_links("a", ["m"])
-    cluster.deploy(name="other")
-    cluster.link("a", "other")
-    cluster.sync()
-    cluster.predict({"input": [1]})
-    assert cluster.counter("app:a:num_predictions") == 2
-
-
-def test_the_version_of_another_input_type_cannot_be_asked(cluster: Cluster) -> None:
-    cluster.state.delete_model_links("a", ["m"])
-    cluster.deploy("2", input_type="strings")
-    cluster.register("b", input_type="strings")
-    cluster.link("b")
-    cluster.sync()
-    refused = cluster.predict({"input": "x", "version": "1"}, "b")
-    assert (refused.status, refused.json["error"]) == (400, "Input type mismatch")
-
-
-def test_it_follows_the_state_when_nobody_says_so(cluster: Cluster) -> None:
-    cluster.register("b")
-
-    async def served() -> None:
-        while "b" not in cluster.frontend.routes.endpoints:
-            await asyncio.sleep(0.01)
-
-    cluster.loop.run_until_complete(asyncio.wait_for(served(), 10))
-    assert cluster.predict({"input": [1]}, "b").status == 200
-
-
-def test_a_sync_that_is_none_is_refused(cluster: Cluster) -> None:
-    for body in (b"", b"{}", b'{"revision": "x"}'):
-        answer = call(cluster.app, "POST", "/-/sync", body)
-        assert (answer.status, answer.json["error"]) == (400, "Json error")
-
-
-def test_a_restarted_frontend_serves_what_was_registered(cluster: Cluster) -> None:
-    again = QueryFrontend(open_store(cluster.url), "c", "id-1", connect=cluster._connect)
-    cluster.loop.run_until_complete(again.start())
-    answer = call(build_app(again), "POST", "/a/predict", b'{"input": [1, 1]}')
-    assert answer.json == {"query_id": 0, "output": 2.0, "default": False}
-    cluster.loop.run_until_complete(again.stop())
-
-
-def test_a_frontend_can_be_stopped_before_it_has_started(cluster: Cluster) -> None:
-    store = open_store(cluster.url)
-    cluster.loop.run_until_complete(QueryFrontend(store, "c", "id-1").stop())
-    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
-        store.revision()

@@ -259,7 +259,9 @@ class DeploymentContract:
 
         assert snapshot(connection) == before
 
-    def test_interrupted_deployment_leaves_nothing(self, connection: ClipperConnection) -> None:
+    def test_interrupted_deployment_leaves_nothing_and_says_what_it_does(
+        self, connection: ClipperConnection, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         before = snapshot(connection)
         name = "interrupted"
 
@@ -279,4 +281,5 @@ class DeploymentContract:
             python_deployer.create_endpoint(connection, name, "doubles", never_loads)
         watcher.join()
 
+        assert "Removing the replicas that were started" in capsys.readouterr().err
         assert snapshot(connection) == before

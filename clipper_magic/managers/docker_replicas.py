@@ -11,6 +11,7 @@ from docker.models.containers import Container
 
 from clipper_magic.container_manager import ModelSpec, Replica, ReplicaState, ReplicaStatus
 from clipper_magic.exceptions import ReplicaStartError
+from clipper_magic.log import get_cluster_logger
 from clipper_magic.managers import docker_labels as labels
 from clipper_magic.managers.docker_containers import ContainerEnded, ContainerPlan, Containers, in_parallel
 
@@ -50,6 +51,7 @@ class Replicas:
         self._network = network
         self._port = port
         self._settings = settings
+        self._logger = get_cluster_logger(cluster_name)
         # Which start of which container was seen to be ready: the engine itself looks only every ten seconds.
         self._seen_ready: set[tuple[str, str]] = set()
 
@@ -82,12 +84,13 @@ class Replicas:
             return replica
 
         def abort() -> None:
+            self._logger.info("Removing the replicas that were started")
             Containers.remove(list(started), graceful=False)
 
         try:
             return in_parallel(run, range(first, first + count), abort)
         except BaseException:
-            abort()  # once more: one may have been made while the others were removed
+            Containers.remove(list(started), graceful=False)  # one may have been made while the others were removed
             raise
 
     def _plan(

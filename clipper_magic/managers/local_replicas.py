@@ -10,6 +10,7 @@ from pathlib import Path
 
 from clipper_magic.container_manager import ModelSpec, Replica, ReplicaState, ReplicaStatus, Role
 from clipper_magic.exceptions import ReplicaStartError
+from clipper_magic.log import get_cluster_logger
 from clipper_magic.managers.cluster_directory import ClusterDirectory, Exit, Member
 from clipper_magic.managers.health import is_listening, read_health
 from clipper_magic.managers.processes import ProcessGroup
@@ -23,14 +24,16 @@ class LocalReplicas:
 
     Parameters
     ----------
+    cluster_name : str
     directory : ClusterDirectory
     processes : ProcessGroup
         Runs what the directory lists.
     """
 
-    def __init__(self, directory: ClusterDirectory, processes: ProcessGroup) -> None:
+    def __init__(self, cluster_name: str, directory: ClusterDirectory, processes: ProcessGroup) -> None:
         self._directory = directory
         self._processes = processes
+        self._logger = get_cluster_logger(cluster_name)
 
     def add(self, model: ModelSpec, model_dir: Path, count: int, timeout_s: float) -> list[Replica]:
         """Start replicas; return when every one is ready, or remove them all and raise ``ReplicaStartError``."""
@@ -41,6 +44,7 @@ class LocalReplicas:
             self._processes.follow()
             self._await(added, timeout_s)
         except BaseException:
+            self._logger.info("Removing the replicas that were started")
             self._drop(added)
             raise
         return [_replica(member) for member in added]

@@ -70,7 +70,7 @@ class _Environ(dict[str, Any]):
 class BottleService:
     """Answer the requests of all connections with a Bottle application, on the event loop.
 
-    Routing, plugins and errors are Bottle's; its hooks are not called and a body is never streamed out.
+    Routing and errors are Bottle's; its hooks and plugins are not called and a body is never streamed out.
 
     Handlers run one at a time and do not wait, so they share one environ and one ``bottle.response``, which are bound
     once and emptied between requests.
@@ -152,7 +152,7 @@ class BottleService:
         environ[BODY_KEY] = request.body
         try:
             route, url_args = self._route(request)
-            result = route.call(**url_args)
+            result = route.callback(**url_args)
         except Exception as error:
             result = http_response(error)
         if self._given_headers or bottle.response._status_code != 200:

@@ -46,11 +46,6 @@ class PredictionCache(Generic[Q]):
         self._ring: deque[Key] = deque()  # the hand points at the left end
         self._in_flight: dict[Key, Q] = {}
 
-    @property
-    def enabled(self) -> bool:
-        """Whether anything is ever kept."""
-        return self.capacity_bytes > 1
-
     def __len__(self) -> int:
         """Return how many outputs are kept."""
         return len(self._ring)
@@ -66,7 +61,7 @@ class PredictionCache(Generic[Q]):
     def put(self, key: Key, output: bytes) -> None:
         """Keep `output`; one that is larger than the cache is not kept."""
         size = _size_bytes(key, output)
-        if not self.enabled or size > self.capacity_bytes:
+        if size > self.capacity_bytes:  # true of everything if the cache is off
             return
         outputs = self._shards[hash(key[1]) % SHARDS]
         old = outputs.get(key)

@@ -102,8 +102,9 @@ def read_body(limit_bytes: int) -> bytes:
         ``body-too-large`` if it is longer than `limit_bytes`.
     """
     environ = bottle.request.environ
-    body: bytes | None = environ.get(BODY_KEY)
-    if body is None:  # a WSGI server, or BytesIO in a unit test
+    if BODY_KEY in environ:
+        body: bytes = environ[BODY_KEY]
+    else:  # a WSGI server, or BytesIO in a unit test
         length = int(environ.get("CONTENT_LENGTH") or 0)
         if length > limit_bytes:
             raise body_too_large(limit_bytes)
@@ -171,11 +172,9 @@ def _error_page(error: bottle.HTTPError) -> bytes:
 
 
 def _wsgi_plugin(callback: Callable[..., Any]) -> Callable[..., Any]:
-    """Under WSGI: resolve a Deferred by blocking, turn exceptions into JSON, answer JSON by default."""
+    """Do under WSGI what our server does by itself: await a Deferred, turn exceptions into JSON, answer JSON."""
 
     def call(**url_args: Any) -> Any:
-        if BODY_KEY in bottle.request.environ:  # server.py does all this itself
-            return callback(**url_args)
         try:
             result = callback(**url_args)
             if isinstance(result, Deferred):

@@ -44,8 +44,8 @@ class _Switch:
         codes = {code.co_qualname: code for code in _codes(plain)}
         for owner in (module, *(value for value in vars(module).values() if isinstance(value, type))):
             for function in vars(owner).values():
-                if isinstance(function, FunctionType) and function.__qualname__ in codes:
-                    self._functions.append((function, function.__code__, codes[function.__qualname__]))
+                if isinstance(function, FunctionType) and function.__code__.co_filename == plain.co_filename:
+                    self._functions.append((function, function.__code__, codes[function.__code__.co_qualname]))
 
     def turn(self, *, is_on: bool) -> None:
         """Turn the metrics on or off."""

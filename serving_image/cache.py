@@ -19,7 +19,7 @@ ENTRY_BYTES = 290
 
 # One dictionary of all entries would be copied whole each time as many as it holds have come and gone: every query
 # would wait 4 ms for 80,000 entries, and the memory of both copies never came back.
-SHARDS = 256  # a power of two
+SHARDS = 256
 
 
 class PredictionCache(Generic[Q]):

@@ -206,7 +206,10 @@ class Registry:
         return self._histograms.setdefault(name, Histogram(unit))
 
     def remove(self, prefix: str) -> None:
-        """Forget the metrics of an application or a model version that is gone."""
+        """Forget the metrics of an application or a model version that is gone; totals keep what they counted."""
+        for counter in [counter for name, counter in self._counters.items() if name.startswith(prefix)]:
+            for total in self._totals.values():
+                total.drop(counter)
         for table in (self._counters, self._ratios, self._meters, self._histograms):
             for name in [name for name in table if name.startswith(prefix)]:
                 del table[name]

@@ -47,7 +47,6 @@ class ApplicationMetrics:
 
     def remove(self) -> None:
         """Forget an application that was unregistered."""
-        self._registry.total(PREDICTIONS).drop(self.predictions)
         self._registry.remove(self._prefix)
 
 
@@ -78,6 +77,4 @@ class ModelMetrics:
 
     def remove(self) -> None:
         """Forget a version that was deleted."""
-        self._registry.total(LOOKUPS).drop(self.cache_lookups)
-        self._registry.total(HITS).drop(self.cache_hits)
         self._registry.remove(self._prefix)

@@ -193,6 +193,7 @@ class DockerContainerManager(ContainerManager):
             lifecycle.networks.models,
             cluster.replica_port,
             self._options.replica_settings(cluster, lifecycle.networks.has_way_out()),
+            self.logger,
         )
         if self._keeper is None:
             self._keeper = Keeper(self.docker_client, self.cluster_name, self.logger)

@@ -11,7 +11,7 @@ from docker.models.containers import Container
 
 from clipper_magic.container_manager import ModelSpec, Replica, ReplicaState, ReplicaStatus
 from clipper_magic.exceptions import ReplicaStartError
-from clipper_magic.log import get_cluster_logger
+from clipper_magic.log import ClusterLogger
 from clipper_magic.managers import docker_labels as labels
 from clipper_magic.managers.docker_containers import ContainerEnded, ContainerPlan, Containers, in_parallel
 
@@ -34,6 +34,7 @@ class Replicas:
         Where each listens, in its own container.
     settings : mapping
         More for each, as the client takes it: memory, processors, name servers.
+    logger : ClusterLogger
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Replicas:
         network: str,
         port: int,
         settings: Mapping[str, Any],
+        logger: ClusterLogger,
     ) -> None:
         self._client = client
         self._cluster_name = cluster_name
@@ -51,7 +53,7 @@ class Replicas:
         self._network = network
         self._port = port
         self._settings = settings
-        self._logger = get_cluster_logger(cluster_name)
+        self._logger = logger
         # Which start of which container was seen to be ready: the engine itself looks only every ten seconds.
         self._seen_ready: set[tuple[str, str]] = set()
 

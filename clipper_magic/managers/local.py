@@ -80,7 +80,7 @@ class LocalContainerManager(ContainerManager):
         self._kept = KeptState.locate(self.cluster_name)
         self._processes = ProcessGroup(directory)
         self._images = LocalImages(directory.images, self.cluster_name)
-        self._replicas = LocalReplicas(self.cluster_name, directory, self._processes)
+        self._replicas = LocalReplicas(directory, self._processes, self.logger)
 
     # --- the cluster ---
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from clipper_magic.container_manager import ModelSpec, Replica, ReplicaState, ReplicaStatus, Role
 from clipper_magic.exceptions import ReplicaStartError
-from clipper_magic.log import get_cluster_logger
+from clipper_magic.log import ClusterLogger
 from clipper_magic.managers.cluster_directory import ClusterDirectory, Exit, Member
 from clipper_magic.managers.health import is_listening, read_health
 from clipper_magic.managers.processes import ProcessGroup
@@ -24,16 +24,16 @@ class LocalReplicas:
 
     Parameters
     ----------
-    cluster_name : str
     directory : ClusterDirectory
     processes : ProcessGroup
         Runs what the directory lists.
+    logger : ClusterLogger
     """
 
-    def __init__(self, cluster_name: str, directory: ClusterDirectory, processes: ProcessGroup) -> None:
+    def __init__(self, directory: ClusterDirectory, processes: ProcessGroup, logger: ClusterLogger) -> None:
         self._directory = directory
         self._processes = processes
-        self._logger = get_cluster_logger(cluster_name)
+        self._logger = logger
 
     def add(self, model: ModelSpec, model_dir: Path, count: int, timeout_s: float) -> list[Replica]:
         """Start replicas; return when every one is ready, or remove them all and raise ``ReplicaStartError``."""

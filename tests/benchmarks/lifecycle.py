@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import statistics
 import subprocess
 import sys
@@ -17,6 +16,8 @@ from typing import Any
 from clipper_magic import ClipperConnection
 from clipper_magic.container_manager import ContainerManager
 from clipper_magic.deployers import python as python_deployer
+from clipper_magic.managers.health import read_health
+from clipper_magic.managers.waiting import wait_for
 from tests.benchmarks.clusters import DEFAULT_OUTPUT, make_manager, running, wait_for_answer
 from tests.benchmarks.figures import Bound, Figure, at_most
 from tests.benchmarks.measured_server import ServerError, find_free_ports
@@ -113,7 +114,7 @@ def _start_frontend() -> float:
         begin_s = time.perf_counter()
         process = _spawn([sys.executable, "-m", "serving_image.query_frontend", *words])
         try:
-            _wait_for_health(port, process, begin_s + FRONTEND_TIMEOUT_S)
+            _wait_for_health(port, process)
             return time.perf_counter() - begin_s
         finally:
             process.terminate()
@@ -124,15 +125,8 @@ def _spawn(command: Sequence[str]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def _wait_for_health(port: int, process: subprocess.Popen[bytes], deadline_s: float) -> None:
-    while time.perf_counter() < deadline_s and process.poll() is None:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
-        try:
-            connection.request("GET", "/health")
-            if connection.getresponse().status == 200:
-                return
-        except (OSError, http.client.HTTPException):
-            time.sleep(0.002)
-        finally:
-            connection.close()
-    raise ServerError("The query frontend did not become healthy.")
+def _wait_for_health(port: int, process: subprocess.Popen[bytes]) -> None:
+    address = f"127.0.0.1:{port}"
+    answer = wait_for(lambda: read_health(address) or process.poll() is not None, FRONTEND_TIMEOUT_S, every_s=0.002)
+    if not isinstance(answer, dict):
+        raise ServerError("The query frontend did not become healthy.")

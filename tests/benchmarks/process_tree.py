@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from clipper_magic.managers.waiting import wait_for
 from tests.benchmarks.machine import TICKS_PER_S
 
 PROC = Path("/proc")
@@ -120,9 +120,7 @@ def end_tree(tag: str, root: int) -> None:
     pids = find_tree(tag, root)
     with contextlib.suppress(ProcessLookupError):
         os.kill(root, signal.SIGTERM)
-    deadline_s = time.monotonic() + END_TIMEOUT_S
-    while time.monotonic() < deadline_s and any(map(is_alive, pids)):
-        time.sleep(0.05)
+    wait_for(lambda: not any(map(is_alive, pids)), END_TIMEOUT_S, every_s=0.05)
     for pid in {*pids, *find_tree(tag, root)}:
         if is_alive(pid):
             with contextlib.suppress(ProcessLookupError):

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import patch
 
 from tests.benchmarks import machine
 from tests.benchmarks.closed_loop import run_closed_loop
@@ -29,16 +30,9 @@ ON_THE_PATH = Path(__file__).with_name("switchable_metrics")
 @contextmanager
 def running_switchable() -> Iterator[Cluster]:
     """Run a cluster whose processes find `switchable_metrics` first on their path."""
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ON_THE_PATH), before]))
-    try:
-        with running("metrics") as cluster:
-            yield cluster
-    finally:
-        if before is None:
-            del os.environ["PYTHONPATH"]
-        else:
-            os.environ["PYTHONPATH"] = before
+    path = os.pathsep.join(filter(None, [str(ON_THE_PATH), os.environ.get("PYTHONPATH")]))
+    with patch.dict(os.environ, PYTHONPATH=path), running("metrics") as cluster:
+        yield cluster
 
 
 @dataclass(frozen=True)

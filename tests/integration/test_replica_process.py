@@ -131,6 +131,37 @@ def test_no_exception_of_the_model_ends_the_replica(tmp_path: Path, listen: Path
     assert "raise kinds[int(x[0])]('no')" in log
 
 
+def test_a_warning_that_every_batch_gives_is_in_the_log_once(tmp_path: Path, listen: Path, start: Start) -> None:
+    source = (
+        "import warnings\n"
+        "def predict(xs):\n"
+        "    with warnings.catch_warnings():\n"
+        "        warnings.simplefilter('default')\n"  # as scikit-learn does: Python forgets what it has shown
+        "        if xs[0][0] > 0:\n"
+        "            warnings.warn('X does not have valid feature names')\n"
+        "    return [len(warnings.filters) for x in xs]\n"
+    )
+    process = start(write_model(tmp_path / "model", source, example=[-1.0]))
+    wait_until_ready(listen, process)
+    for number in range(1, 4):
+        assert predict(listen, [float(number)])["outputs"] == [1]
+    process.terminate()
+    log = process.communicate(timeout=DEADLINE_S)[1]
+    assert log.count("UserWarning: X does not have valid feature names") == 1
+
+
+def test_no_batch_waits_for_a_collection_that_walks_what_was_loaded(tmp_path: Path, listen: Path, start: Start) -> None:
+    source = (
+        "import gc\n"
+        "loaded = [[] for _ in range(100_000)]\n"
+        "def predict(xs):\n"
+        "    return [len(gc.get_objects()) < len(loaded) for x in xs]\n"
+    )
+    process = start(write_model(tmp_path / "model", source, example=[1.0]))
+    wait_until_ready(listen, process)
+    assert predict(listen, [1.0])["outputs"] == ["True"]
+
+
 def test_sigterm_lets_the_batch_in_flight_finish(tmp_path: Path, listen: Path, start: Start) -> None:
     """The model waits on a named pipe, so the test knows that it is at work and when it goes on."""
     gate = tmp_path / "gate"

@@ -32,7 +32,7 @@ def slow(batch: Sequence[Any]) -> list[float]:
 
 
 def make_forest() -> Model:
-    """Return a random forest, 100 trees on 30 features: 2 to 5 ms a call, alone or 64 together (w3)."""
+    """Return a random forest, 100 trees on 30 features: 3 to 5 ms a call, alone or 64 together (w3)."""
     from sklearn.datasets import load_breast_cancer
     from sklearn.ensemble import RandomForestClassifier
 

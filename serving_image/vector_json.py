@@ -46,7 +46,7 @@ def doubles_reader() -> Read | None:
             if not OTHER_KEYS.isdisjoint(keys) or keys.count("input") != 1:
                 return None
             return bytes(document["input"].as_buffer(of_type="d"))
-        except (ValueError, TypeError, AttributeError):
+        except (ValueError, TypeError, AttributeError, RuntimeError):  # the last for integers beyond 64 bits
             return None
 
     return read

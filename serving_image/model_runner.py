@@ -155,7 +155,7 @@ def to_batch(inputs: Sequence[WireInput], input_type: str) -> Any:
     if len(lengths) > 1:
         return [np.frombuffer(bytearray(vector), dtype) for vector in vectors]
     columns = lengths.pop() // dtype.itemsize
-    return np.frombuffer(bytearray(b"".join(vectors)), dtype).reshape(len(vectors), columns)
+    return np.frombuffer(bytearray().join(vectors), dtype).reshape(len(vectors), columns)
 
 
 def neutral_inputs(input_type: str, count: int) -> list[WireInput]:

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from typing import Any, cast
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import cast
 
+import bottle
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from virtual_time import VirtualLoop
 
-from serving_image.bottle_service import IDLE_TIMEOUT_S, READ_TIMEOUT_S, ROUND_S, BottleService
+from serving_image.bottle_service import (
+    IDLE_TIMEOUT_S,
+    LOOKED_AT,
+    PAUSE_S,
+    READ_TIMEOUT_S,
+    ROUND_S,
+    BottleService,
+)
 from serving_image.errors import ServingError
+from serving_image.handlers import Deferred
 from serving_image.http_connection import DRAIN_FACTOR, HEAD_LIMIT_BYTES, PIPELINE_LIMIT, Connection, Request
 
 LIMIT_BYTES = 1000
@@ -288,13 +299,15 @@ def test_an_ending_server_lets_a_request_arrive_that_has_begun() -> None:
 
 
 @pytest.fixture
-def service() -> Iterator[BottleService]:
-    """Return the service of an application that never answers, on a loop that does not run."""
-    import bottle
+def loop() -> Iterator[VirtualLoop]:
+    made = VirtualLoop()
+    yield made
+    made.close()
 
-    from serving_image.handlers import Deferred
 
-    loop = asyncio.new_event_loop()
+@pytest.fixture
+def service(loop: VirtualLoop) -> Iterator[BottleService]:
+    """Return the service of an application that never answers."""
     app = bottle.Bottle()
     app.get("/wait", callback=lambda: Deferred(loop.create_future(), str))
 
@@ -305,7 +318,12 @@ def service() -> Iterator[BottleService]:
     made.open()
     yield made
     made.close()
-    loop.close()
+
+
+def connect(service: BottleService) -> tuple[Connection, Transport]:
+    connection, transport = Connection(service), Transport()
+    connection.connection_made(cast(asyncio.BaseTransport, transport))
+    return connection, transport
 
 
 @pytest.mark.parametrize(
@@ -317,14 +335,27 @@ def service() -> Iterator[BottleService]:
     ],
 )
 def test_silent_clients_are_left_when_it_is_their_turn(
-    service: BottleService, sent: bytes, patience_s: float | None
+    loop: VirtualLoop, service: BottleService, sent: bytes, patience_s: float | None
 ) -> None:
-    connection, transport = Connection(service), Transport()
-    connection.connection_made(cast(asyncio.BaseTransport, transport))
+    connection, transport = connect(service)
     connection.data_received(sent)
-    look: Callable[[], Any] = service._look_at_clients
-    for _ in range(int((patience_s or 2 * IDLE_TIMEOUT_S) / ROUND_S)):
-        look()
+    loop.run_until_complete(asyncio.sleep(patience_s or 2 * IDLE_TIMEOUT_S))
     assert not transport.is_closed
-    look()
+    loop.run_until_complete(asyncio.sleep(2 * ROUND_S))
     assert transport.is_closed is (patience_s is not None)
+
+
+def test_others_get_their_turn_while_many_silent_clients_are_looked_at(
+    loop: VirtualLoop, service: BottleService
+) -> None:
+    transports = [connect(service)[1] for _ in range(10 * LOOKED_AT)]
+    closed = [0]
+
+    async def count() -> None:
+        while closed[-1] < len(transports):
+            await asyncio.sleep(PAUSE_S)
+            closed.append(sum(transport.is_closed for transport in transports))
+
+    loop.run_until_complete(asyncio.sleep(IDLE_TIMEOUT_S))
+    loop.run_until_complete(asyncio.wait_for(count(), 2 * ROUND_S))
+    assert max(after - before for before, after in pairwise(closed)) <= 2 * LOOKED_AT

@@ -82,7 +82,7 @@ class Endpoint:
     """What answers the queries of one application.
 
     All its queries have the same latency SLO, so they come due in the order in which they arrived: one timer for the
-    oldest of them serves all.
+    oldest of them serves all. It counts milliseconds, so queries that arrive meanwhile remind of what has come due.
 
     Parameters
     ----------
@@ -102,6 +102,7 @@ class Endpoint:
         self._default_output = output_fragment(application.default_output)
         self._waiting: deque[Prediction] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        self._will_expire = False
 
     def bind(self, model_name: str | None, dispatcher: Dispatcher | None) -> None:
         """Send this application's queries to the linked model, if any, and to its current version."""
@@ -200,9 +201,20 @@ class Endpoint:
         waiting.append(prediction)
         if self._timer is None:
             self._timer = self._traffic.loop.call_later(self.slo_s, self._due)
+        elif waiting[0].deadline <= prediction.arrived and not self._will_expire:
+            self._will_expire = True  # under load arrivals come more often than the timer
+            self._traffic.loop.call_soon(self._expire)
 
     def _due(self) -> None:
-        """Answer the predictions whose deadline has come, then wait for the next one."""
+        """Answer what has come due, then wait for the next deadline."""
+        self._expire()
+        # Only now: who got an answer may have asked again within the call, and the timer is for the oldest of all.
+        waiting, traffic = self._waiting, self._traffic
+        self._timer = traffic.loop.call_later(waiting[0].deadline - traffic.clock(), self._due) if waiting else None
+
+    def _expire(self) -> None:
+        """Answer the predictions whose deadline has come."""
+        self._will_expire = False
         waiting = self._waiting
         now = self._traffic.clock()
         while waiting:
@@ -213,8 +225,6 @@ class Endpoint:
             if not first.done:
                 first.give_up(DEADLINE, SLO_MISSED, now)
                 first.dispatcher.timed_out(first.query)
-        # Only now: who got an answer may have asked again within the call, and the timer is for the oldest of all.
-        self._timer = self._traffic.loop.call_later(waiting[0].deadline - now, self._due) if waiting else None
 
 
 def _as_it_is(rendered: bytes) -> bytes:

@@ -6,7 +6,8 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,29 @@ def _commit() -> str:
     except OSError:
         return "unknown"
     return done.stdout.strip() or "unknown"
+
+
+@contextmanager
+def core_apart() -> Iterator[int | None]:
+    """Keep one core for a load generator: what starts within runs on the others.
+
+    Systems that save cores put a server beside the client that wakes it, so that one waits for the other.
+
+    Yields
+    ------
+    int or None
+        The core, None where there is nothing to divide.
+    """
+    cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+    if len(cores) < 2:
+        yield None
+        return
+    core = max(cores)
+    os.sched_setaffinity(0, cores - {core})
+    try:
+        yield core
+    finally:
+        os.sched_setaffinity(0, cores)
 
 
 def cpu_seconds() -> tuple[float, float]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import random
 import re
 import select
@@ -44,6 +45,8 @@ class OpenLoad:
         An answer with this text is a default answer.
     patience_s : float
         How long an answer may take.
+    core : int or None
+        The only core to run on.
     """
 
     url: str
@@ -54,6 +57,7 @@ class OpenLoad:
     bad: str = ""
     open_first: bool = False
     patience_s: float = 0.0
+    core: int | None = None
 
 
 @dataclass(frozen=True)
@@ -277,4 +281,7 @@ def run_open_loop(load: OpenLoad) -> OpenLoop:
 
 if __name__ == "__main__":
     gc.disable()  # a collection among ten thousand connections would count as lateness of the server
-    print(json.dumps(asdict(drive(OpenLoad(**json.load(sys.stdin))))))
+    given = OpenLoad(**json.load(sys.stdin))
+    if given.core is not None:
+        os.sched_setaffinity(0, {given.core})
+    print(json.dumps(asdict(drive(given))))

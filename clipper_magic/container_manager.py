@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from clipper_magic.managers.health import read_json
-
 DEFAULT_PREDICTION_CACHE_SIZE_BYTES = 33_554_432
 
 # Clipper's label names: scripts and dashboards look for them.
@@ -203,6 +201,8 @@ class ContainerManager(ABC):
 
         A manager whose replicas have addresses that this process cannot reach overrides it.
         """
+        from clipper_magic.managers.health import read_json  # here, as the supervisor has no use for an HTTP client
+
         return list((read_json(replica.address, "/errors") or {}).get("errors", ()))
 
     @abstractmethod

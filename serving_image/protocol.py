@@ -184,7 +184,7 @@ def output_fragment(output: object) -> bytes:
     JSON string (``nan``, ``True``, ``"DEFAULT"``, and ``1e999``, which no double holds).
     """
     if type(output) is float and isfinite(output):
-        return _write(output)  # in a tenth of the time that repr takes
+        return _write(output)  # in a fifth of the time that repr takes, and 1e+16 as 1e16
     if type(output) is int:
         return b"%d" % output
     text = str(output)

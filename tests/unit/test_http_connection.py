@@ -76,7 +76,7 @@ class Service:
         connection.respond(error.status, b"", error.code.encode())
 
 
-def connected(service: Service) -> tuple[Connection, Transport]:
+def connected(service: Service | BottleService) -> tuple[Connection, Transport]:
     connection, transport = Connection(service), Transport()
     connection.connection_made(cast(asyncio.BaseTransport, transport))
     return connection, transport
@@ -320,12 +320,6 @@ def service(loop: VirtualLoop) -> Iterator[BottleService]:
     made.close()
 
 
-def connect(service: BottleService) -> tuple[Connection, Transport]:
-    connection, transport = Connection(service), Transport()
-    connection.connection_made(cast(asyncio.BaseTransport, transport))
-    return connection, transport
-
-
 @pytest.mark.parametrize(
     ("sent", "patience_s"),
     [
@@ -337,7 +331,7 @@ def connect(service: BottleService) -> tuple[Connection, Transport]:
 def test_silent_clients_are_left_when_it_is_their_turn(
     loop: VirtualLoop, service: BottleService, sent: bytes, patience_s: float | None
 ) -> None:
-    connection, transport = connect(service)
+    connection, transport = connected(service)
     connection.data_received(sent)
     loop.run_until_complete(asyncio.sleep(patience_s or 2 * IDLE_TIMEOUT_S))
     assert not transport.is_closed
@@ -348,7 +342,7 @@ def test_silent_clients_are_left_when_it_is_their_turn(
 def test_others_get_their_turn_while_many_silent_clients_are_looked_at(
     loop: VirtualLoop, service: BottleService
 ) -> None:
-    transports = [connect(service)[1] for _ in range(10 * LOOKED_AT)]
+    transports = [connected(service)[1] for _ in range(10 * LOOKED_AT)]
     closed = [0]
 
     async def count() -> None:

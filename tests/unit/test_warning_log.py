@@ -35,12 +35,11 @@ def shown() -> Iterator[Shown]:
         yield seen
 
 
-def code_of(module: str, source: str = "warnings.warn(text, category)") -> Callable[..., None]:
+def code_of(module: str) -> Callable[..., None]:
     """Return a function of a text and a category that warns, as code of `module`."""
     namespace: dict[str, Any] = {"__name__": module, "warnings": warnings}
-    lines = [f"    {line}" for line in source.splitlines()]
-    body = "\n".join(["def warn(text, category=UserWarning):", *lines])
-    exec(compile(body, f"{module}.py", "exec"), namespace)
+    source = "def warn(text, category=UserWarning):\n    warnings.warn(text, category)\n"
+    exec(compile(source, f"{module}.py", "exec"), namespace)
     function: Callable[..., None] = namespace["warn"]
     return function
 
